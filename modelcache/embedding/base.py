@@ -1,0 +1,66 @@
+"""What every embedder promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+Embeddings = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The cosine similarity from which on two texts count as the same question.
+
+    A cosine means nothing across embedders (some score unrelated texts 0.8), so each embedder
+    brings its own; ``long`` is for texts over the setting ``long_text_chars``.
+    """
+
+    short: float
+    long: float
+
+
+class Embedder(ABC):
+    """Turns texts into vectors of unit length; safe to call from many threads at once.
+
+    Nothing heavy happens before ``open``: it may be called once, in the process that will embed
+    (some engines do not survive a fork). ``dimension`` is known after ``open``.
+    """
+
+    name: str
+    """Identifies model, version and pooling: vectors of two names are never compared."""
+    dimension: int
+    thresholds: Thresholds
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: "Settings") -> "Embedder":
+        """Build one from the service's settings, loading nothing."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Load weights or reach the server; ConfigError says in one sentence what is missing."""
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Return a float32 array (len(texts), dimension), each row L2-normalised.
+
+        Any str is accepted: empty, control characters, lone surrogates, a megabyte. Equal texts
+        give equal vectors up to rounding. Raises EmbeddingError; repeating the call is harmless.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most embedders hold nothing to release
+        """Release what ``open`` took; harmless when repeated."""
+
+
+def normalise_rows(vectors: NDArray[np.floating]) -> Embeddings:
+    """Return float32 rows of unit length; a row of zeros stays zeros."""
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1).astype(np.float32)

@@ -1,0 +1,107 @@
+"""Everything that can go wrong, as one tree.
+
+ModelCacheError
+├── ConfigError            the service refuses to start; the message is for its operator
+├── RequestError           the client's mistake; the message names the field
+│   ├── BodyError          101
+│   ├── RequestTypeError   102
+│   ├── FieldError         103
+│   ├── BlacklistError     105 query, 305 insert
+│   └── RemoveTypeError    401
+├── EmbeddingError         201 query, 301 insert
+├── StoreError             201 query, 302 insert, 402 remove, 502 register
+│   ├── ScalarStoreError
+│   └── VectorStoreError
+└── UnavailableError       503, while starting or draining
+
+Each class carries its ``errorCode`` for each type of request. The text of a StoreError or an
+EmbeddingError is for the log; a client gets ``public``, which says no host, path or statement.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+UNEXPECTED_CODES: Mapping[str, int] = {
+    "query": 202,
+    "insert": 303,
+    "remove": 402,
+    "register": 502,
+}
+UNEXPECTED_DESC = "unexpected error; the service's log has the details"
+
+
+class ModelCacheError(Exception):
+    """The root of the tree."""
+
+    codes: ClassVar[Mapping[str, int]] = UNEXPECTED_CODES
+    http_status: ClassVar[int] = 200
+
+    def code(self, request_type: str) -> int:
+        """Return the ``errorCode`` that a request of this type replies with."""
+        return self.codes.get(request_type, UNEXPECTED_CODES[request_type])
+
+    @property
+    def public(self) -> str:
+        """What a client may read."""
+        return str(self)
+
+
+class ConfigError(ModelCacheError):
+    """A setting, a weights file or a data folder that the service cannot start with."""
+
+    public = UNEXPECTED_DESC
+
+
+class RequestError(ModelCacheError):
+    """A request that is refused before anything was read or written."""
+
+
+class BodyError(RequestError):
+    codes = dict.fromkeys(UNEXPECTED_CODES, 101)
+
+
+class RequestTypeError(RequestError):
+    codes = dict.fromkeys(UNEXPECTED_CODES, 102)
+
+
+class FieldError(RequestError):
+    codes = dict.fromkeys(UNEXPECTED_CODES, 103)
+
+
+class BlacklistError(RequestError):
+    codes: ClassVar[Mapping[str, int]] = {"query": 105, "insert": 305}
+
+
+class RemoveTypeError(RequestError):
+    codes: ClassVar[Mapping[str, int]] = {"remove": 401}
+
+
+class EmbeddingError(ModelCacheError):
+    """The embedder failed or did not answer in time."""
+
+    codes: ClassVar[Mapping[str, int]] = {"query": 201, "insert": 301}
+    public = "the embedder failed"
+
+
+class StoreError(ModelCacheError):
+    """A store failed; what the driver said is its ``__cause__``."""
+
+    codes: ClassVar[Mapping[str, int]] = {
+        "query": 201,
+        "insert": 302,
+        "remove": 402,
+        "register": 502,
+    }
+
+
+class ScalarStoreError(StoreError):
+    public = "the scalar store failed"
+
+
+class VectorStoreError(StoreError):
+    public = "the vector store failed"
+
+
+class UnavailableError(ModelCacheError):
+    codes = dict.fromkeys(UNEXPECTED_CODES, 503)
+    http_status = 503

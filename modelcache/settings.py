@@ -1,0 +1,198 @@
+"""The service's settings: one table, read from an ini file and overridden by the environment.
+
+Precedence, highest first: ``MODELCACHE_<NAME>`` in the environment, the file that
+``MODELCACHE_CONFIG`` names, the profile shipped in ``modelcache/config``, the defaults below.
+"""
+
+import configparser
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from modelcache.errors import ConfigError
+
+ENV_PREFIX = "MODELCACHE_"
+CONFIG_VARIABLE = "MODELCACHE_CONFIG"
+CONFIG_DIR = Path(__file__).parent / "config"
+SECTION = "modelcache"
+
+
+def _split_names(value: Any) -> Any:
+    """Read ``a, b`` or, for names that hold a comma, the JSON list ``["a", "b"]``."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+
+
+class Settings(BaseModel):
+    """Every setting with its type, default and help; frozen once read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    threads: int = Field(8, ge=1, le=512, description="requests answered at the same time")
+    max_body_bytes: int = Field(
+        1_048_576, ge=1024, description="a larger request body is refused with 413"
+    )
+    drain_timeout: float = Field(
+        30.0, gt=0, description="seconds that requests in flight get to finish after SIGTERM"
+    )
+    data_dir: Path = Field(
+        Path("modelcache_data"), description="folder of the SQLite file and the FAISS snapshots"
+    )
+
+    embedder: str = Field(
+        "auto",
+        description="`e5`, `text2vec`, `remote`, or `auto`: text2vec where its weights are in "
+        "place, otherwise e5",
+    )
+    text2vec_path: Path = Field(
+        Path("model/text2vec-base-chinese"), description="folder of the BERT weights of `text2vec`"
+    )
+    remote_url: str = Field(
+        "", description="base URL of the embeddings server of `remote`, for example http://127.0.0.1:8000"
+    )
+    remote_api: Literal["openai", "ollama"] = Field(
+        "openai", description="`openai` calls /v1/embeddings, `ollama` calls /api/embed"
+    )
+    remote_model: str = Field("", description="model name sent to the embeddings server")
+    remote_api_key: SecretStr = Field(
+        SecretStr(""), description="bearer token for the embeddings server; never logged"
+    )
+    remote_timeout: float = Field(5.0, gt=0, description="seconds one call to it may take")
+    remote_retries: int = Field(2, ge=0, le=10, description="further tries after a failed call")
+    max_embed_chars: int = Field(
+        2048,
+        ge=1,
+        description="a question longer than this is answered by an exact match or not at all",
+    )
+
+    scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`")
+    vector_store: str = Field("faiss", description="where the vectors are: `faiss`")
+
+    similarity_threshold: Fraction | None = Field(
+        None,
+        description="from which similarity on a cached question counts as the same; empty: the "
+        "embedder's calibrated value",
+    )
+    similarity_threshold_long: Fraction | None = Field(
+        None, description="the same for texts over `long_text_chars`"
+    )
+    long_text_chars: int = Field(256, ge=1, description="a text with more characters is long")
+    top_k: int = Field(5, ge=1, le=100, description="nearest entries looked at for one query")
+    evaluation: str = Field("cosine", description="`cosine`, `distance` or `exact_match`")
+    distance_max: float = Field(
+        4.0, gt=0, description="`distance`: the largest squared L2 distance, which ranks 0"
+    )
+    distance_positive: bool = Field(
+        False, description="`distance`: rank by the inner product, which grows with likeness"
+    )
+    post_process: Literal["first", "random_one"] = Field(
+        "first", description="which accepted entry answers: the nearest (`first`) or `random_one`"
+    )
+    system_prompt: Literal["partition", "splice"] = Field(
+        "partition",
+        description="`partition`: only entries under an equal system prompt are compared; "
+        "`splice`: it is part of the compared text",
+    )
+    conversation: Literal["exact", "splice"] = Field(
+        "exact",
+        description="`exact`: earlier turns must be equal and the last is compared by meaning; "
+        "`splice`: all turns are compared as one text",
+    )
+    model_blacklist: Names = Field(
+        (), description="models that are neither answered nor stored, separated by commas"
+    )
+
+    query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
+    query_log_days: float = Field(30.0, gt=0, description="after how many days such a row is deleted")
+    background_queue_size: int = Field(
+        10_000, ge=1, description="log lines and hit counts that may wait; more are dropped and counted"
+    )
+    sweep_interval: float = Field(
+        5.0, gt=0, description="seconds between sweeps of removed and expired entries"
+    )
+
+
+def load_settings(
+    profile: str = "default",
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read ``config/<profile>.ini``, then ``MODELCACHE_CONFIG``, then ``MODELCACHE_*``, then overrides.
+
+    Raises ConfigError, in one sentence, for an unknown name or a bad value.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = _read_ini(CONFIG_DIR / f"{profile}.ini")
+    if environ.get(CONFIG_VARIABLE):
+        values |= _read_ini(Path(environ[CONFIG_VARIABLE]))
+    values |= _read_environment(environ)
+    values |= overrides or {}
+    return make_settings(values)
+
+
+def make_settings(values: Mapping[str, Any]) -> Settings:
+    """Validate plain values; an empty string means the default."""
+    given = {name: value for name, value in values.items() if value != ""}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False, include_context=False)[0]
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            raise ConfigError(f"unknown setting {name!r}") from exc
+        shown = "" if name == "remote_api_key" else f", not {problem['input']!r}"
+        raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
+
+
+def _read_ini(path: Path) -> dict[str, Any]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        with path.open(encoding="utf-8") as file:
+            parser.read_file(file)
+    except (OSError, UnicodeDecodeError, configparser.Error) as exc:
+        raise ConfigError(f"cannot read the configuration file {path}") from exc
+    unknown = [section for section in parser.sections() if section != SECTION]
+    if unknown:
+        raise ConfigError(f"{path}: unknown section [{unknown[0]}]; settings stand under [{SECTION}]")
+    return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for variable, value in environ.items():
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        if name not in Settings.model_fields:
+            raise ConfigError(f"unknown setting {variable} in the environment")
+        values[name] = value
+    return values
+
+
+def settings_table() -> list[tuple[str, str, str, str]]:
+    """Return (environment variable, type, default, help) for each setting, in order."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        schema = Settings.model_json_schema()["properties"][name]
+        kinds = [part.get("type", "") for part in schema.get("anyOf", [schema])]
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        shown = "" if default is None else str(default)
+        rows.append((ENV_PREFIX + name.upper(), kinds[0], shown, field.description or ""))
+    return rows
