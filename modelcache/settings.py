@@ -17,6 +17,8 @@ from modelcache.errors import ConfigError
 
 ENV_PREFIX = "MODELCACHE_"
 CONFIG_VARIABLE = "MODELCACHE_CONFIG"
+# Variables with the prefix that are not settings of the service.
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "MODELCACHE_BENCH_DATA"})
 CONFIG_DIR = Path(__file__).parent / "config"
 SECTION = "modelcache"
 
@@ -173,7 +175,7 @@ def _read_ini(path: Path) -> dict[str, Any]:
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values = {}
     for variable, value in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
         if name not in Settings.model_fields:

@@ -1,0 +1,8 @@
+"""Start the demo: SQLite, FAISS and the bundled embedder, with nothing to install."""
+
+import sys
+
+from modelcache.server import main
+
+if __name__ == "__main__":
+    sys.exit(main("demo"))

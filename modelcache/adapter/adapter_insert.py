@@ -1,0 +1,46 @@
+"""Store questions with their answers, all of a request or none."""
+
+from time import time
+
+from modelcache.adapter import reply
+from modelcache.adapter.reply import Reply
+from modelcache.adapter.request import InsertRequest
+from modelcache.core import Cache
+from modelcache.errors import BlacklistError
+from modelcache.manager.data_manager import to_bytes
+from modelcache.manager.scalar_data.base import NewAnswer
+from modelcache.processor.pre import make_question
+
+
+def insert(cache: Cache, asked: InsertRequest) -> Reply:
+    """Embed every question in one batch, then write."""
+    model = asked.scope.model
+    if model in cache.settings.model_blacklist:
+        raise BlacklistError(f"model: {model} in blacklist")
+    questions = [
+        make_question(
+            model, asked.scope.keys, [message.to_message() for message in info.query], cache.settings
+        )
+        for info in asked.chat_info
+    ]
+    texts = list({question.text: None for question in questions if cache.compares(question)})
+    embeddings = dict(zip(texts, cache.embedder.embed(texts), strict=True)) if texts else {}
+    now = time()
+    answers = []
+    for question, info in zip(questions, asked.chat_info, strict=True):
+        embedding = embeddings.get(question.text)
+        answers.append(
+            NewAnswer(
+                model=model,
+                model_key=question.model_key,
+                partition=question.partition,
+                fingerprint=question.fingerprint,
+                question=question.dialogue,
+                answer=info.answer,
+                embedder="" if embedding is None else cache.embedder.name,
+                embedding=None if embedding is None else to_bytes(embedding),
+                expires_at=None if info.ttl is None else now + info.ttl,
+                tags=tuple(info.tags or ()),
+            )
+        )
+    return reply.inserted(cache.data_manager.insert(model, answers))

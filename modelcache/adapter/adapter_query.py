@@ -1,0 +1,79 @@
+"""Answer a query: an equal question first, then the nearest one that means the same."""
+
+from time import perf_counter, time
+
+from modelcache.adapter import reply
+from modelcache.adapter.reply import Reply
+from modelcache.adapter.request import QueryRequest
+from modelcache.core import Cache
+from modelcache.errors import BlacklistError, ModelCacheError
+from modelcache.manager.scalar_data.base import LogLine
+from modelcache.processor.pre import Question, make_question
+
+LOGGED_UNEXPECTED = 202
+
+
+def answer(cache: Cache, asked: QueryRequest) -> Reply:
+    """Return the reply and leave the query's log line and the hit's count to the background."""
+    started = perf_counter()
+    messages = [message.to_message() for message in asked.query]
+    question = make_question(asked.scope.model, asked.scope.keys, messages, cache.settings)
+    found: Reply = {"errorCode": LOGGED_UNEXPECTED}
+    try:
+        if question.model in cache.settings.model_blacklist:
+            raise BlacklistError(f"model: {question.model} in blacklist")
+        found = _look_up(cache, question, asked, started)
+    except ModelCacheError as exc:
+        found = reply.error("query", exc.code("query"), exc.public)
+        raise
+    finally:
+        _record(cache, question, found, perf_counter() - started)
+    return found
+
+
+def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: float) -> Reply:
+    exact = cache.data_manager.find_exact(question.fingerprint)
+    if exact is not None:
+        return reply.hit(exact, reply.EXACT, 1.0, perf_counter() - started)
+    if not cache.compares(question):
+        return reply.miss(None, perf_counter() - started)
+    embedding = cache.embedder.embed([question.text])[0]
+    candidates = cache.data_manager.search(
+        question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
+    )
+    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
+    accepted = [
+        candidate for candidate in candidates if cache.evaluation.accepts(question, candidate, threshold)
+    ]
+    if accepted:
+        chosen = cache.post_process(accepted)
+        seconds = perf_counter() - started
+        return reply.hit(chosen.entry, reply.SEMANTIC, _shown(chosen.similarity), seconds)
+    nearest = _shown(candidates[0].similarity) if candidates else None
+    return reply.miss(nearest, perf_counter() - started)
+
+
+def _shown(cosine: float) -> float:
+    """Clip to 0..1, where rounding may have left it, and keep six digits."""
+    return round(min(1.0, max(0.0, cosine)), 6)
+
+
+def _record(cache: Cache, question: Question, found: Reply, seconds: float) -> None:
+    now = time()
+    if found.get("hit_id") is not None:
+        cache.writer.hit(found["hit_id"], now)
+    if cache.settings.query_log:
+        cache.writer.log(
+            LogLine(
+                created_at=now,
+                error_code=found["errorCode"],
+                error_desc=found.get("errorDesc", ""),
+                cache_hit=found.get("cacheHit", False),
+                delta_time=seconds,
+                model=question.model,
+                model_key=question.model_key,
+                query=question.dialogue,
+                hit_query=found.get("hit_query", ""),
+                answer=found.get("answer", ""),
+            )
+        )

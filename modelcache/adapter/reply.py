@@ -1,0 +1,67 @@
+"""Every body that the service replies with."""
+
+from typing import Any
+
+from modelcache.manager.scalar_data.base import CachedAnswer
+
+Reply = dict[str, Any]
+
+EXACT = "exact"
+SEMANTIC = "semantic"
+
+
+def hit(entry: CachedAnswer, hit_type: str, similarity: float, seconds: float) -> Reply:
+    """A query that the cache answers."""
+    return _query(
+        seconds,
+        cacheHit=True,
+        hit_query=entry.question,
+        answer=entry.answer,
+        similarity=similarity,
+        hit_id=entry.id,
+        hit_type=hit_type,
+    )
+
+
+def miss(similarity: float | None, seconds: float) -> Reply:
+    """A query that it does not; ``similarity`` is the nearest entry's, None if nothing was compared."""
+    return _query(seconds, similarity=similarity)
+
+
+def inserted(ids: list[int]) -> Reply:
+    return {"errorCode": 0, "errorDesc": "", "writeStatus": "success", "ids": ids}
+
+
+def removed(vectors: str, count: int) -> Reply:
+    response = {"status": "success", "VectorDB": vectors, "ScalarDB": f"delete_count: {count}"}
+    return {"errorCode": 0, "errorDesc": "", "response": response, "writeStatus": "success"}
+
+
+def registered(created: bool) -> Reply:
+    response = "create_success" if created else "already_exists"
+    return {"errorCode": 0, "errorDesc": "", "response": response, "writeStatus": "success"}
+
+
+def error(request_type: str, code: int, description: str) -> Reply:
+    """The reply of a failed request, in the shape of its type."""
+    if request_type == "query":
+        return _query(None, errorCode=code, errorDesc=description)
+    reply = {"errorCode": code, "errorDesc": description, "writeStatus": "exception"}
+    if request_type == "insert":
+        return reply | {"ids": []}
+    return reply | {"response": ""}
+
+
+def _query(seconds: float | None, **values: Any) -> Reply:
+    blank = {
+        "errorCode": 0,
+        "errorDesc": "",
+        "cacheHit": False,
+        "delta_time": 0 if seconds is None else f"{seconds:.4f}s",
+        "hit_query": "",
+        "answer": "",
+        "similarity": None,
+        "hit_id": None,
+        "hit_type": "",
+    }
+    return blank | values

@@ -1,0 +1,245 @@
+"""From the bytes of a body to a typed request; whatever is wrong with it is raised here."""
+
+import json
+import math
+import unicodedata
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from modelcache.errors import BodyError, FieldError, RemoveTypeError, RequestTypeError
+from modelcache.processor.pre import SYSTEM, Message, ScopeValue
+
+REQUEST_TYPES = ("query", "insert", "remove", "register")
+REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag")
+MAX_MODEL_CHARS = 256
+MAX_TAG_CHARS = 256
+MAX_TOP_K = 100
+UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+# Fields of a message, besides its text, that change what is being asked.
+MEANINGFUL_EXTRAS = ("name", "tool_calls", "function_call")
+
+# What a missing or misshapen top-level field is told to be.
+EXPECTED = {
+    "scope": 'an object such as {"model": "gpt-4"}',
+    "scope.model": f"a non-empty string of up to {MAX_MODEL_CHARS} characters",
+    "query": 'a list of messages such as [{"role": "user", "content": "…"}]',
+    "chat_info": 'a non-empty list of {"query": [messages], "answer": "…"}',
+    "remove_type": "one of " + ", ".join(REMOVE_TYPES),
+    "id_list": "a list of integers",
+    "tags": "a list of non-empty strings",
+}
+
+
+def _bad(message: str) -> PydanticCustomError:
+    # The message is handed over as a value: braces in it are not placeholders.
+    return PydanticCustomError("field", "{message}", {"message": message})
+
+
+def _join_parts(content: Any) -> Any:
+    """Join OpenAI's list form of a content into one text."""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for number, part in enumerate(content):
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise _bad(f'part {number} is not {{"type": "text", "text": "…"}}; only text can be cached')
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise _bad("expected a finite number")
+    return value
+
+
+def _plain_scope_value(value: Any) -> Any:
+    if not isinstance(value, str | int | float | bool) or value != value or value in (math.inf, -math.inf):
+        raise _bad("expected a string, a finite number or a boolean")
+    if isinstance(value, str):
+        _encodable(value)
+    return value
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _bad("is no valid Unicode text (it has half of a surrogate pair)") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+NonEmptyText = Annotated[str, Field(min_length=1), AfterValidator(_encodable)]
+ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_CHARS), AfterValidator(_encodable)]
+Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG_CHARS), AfterValidator(_encodable)]
+
+
+class _Strict(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, frozen=True)
+
+
+class MessageBody(_Strict):
+    role: NonEmptyText
+    content: Annotated[Text, BeforeValidator(_join_parts)]
+    name: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_text_beside_tool_calls(cls, value: Any) -> Any:
+        """Read ``content: null`` as empty where the message is a tool call, as OpenAI sends it."""
+        if isinstance(value, dict) and value.get("content") is None:
+            if value.get("tool_calls") or value.get("function_call"):
+                return {**value, "content": ""}
+        return value
+
+    def to_message(self) -> Message:
+        extras = {name: getattr(self, name) for name in MEANINGFUL_EXTRAS}
+        return Message(
+            self.role, self.content, {name: value for name, value in extras.items() if value is not None}
+        )
+
+
+def _asks_something(messages: list[MessageBody]) -> list[MessageBody]:
+    turns = [message for message in messages if message.role != SYSTEM]
+    if not turns:
+        raise _bad("expected at least one message besides system ones")
+    if not _has_text(turns[-1].content) or not _has_text(messages[-1].content):
+        raise _bad("the last message has no text")
+    return messages
+
+
+def _has_text(text: str) -> bool:
+    """Tell whether anything in it can be read; spaces, control and format characters cannot."""
+    return any(unicodedata.category(char) not in UNREADABLE for char in text)
+
+
+Messages = Annotated[list[MessageBody], AfterValidator(_asks_something)]
+
+
+class Scope(BaseModel):
+    """Who asks: the model, and whatever else must be equal for an entry to match."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+    __pydantic_extra__: dict[Text, Annotated[Any, AfterValidator(_plain_scope_value)]]
+
+    model: ModelName
+
+    @property
+    def keys(self) -> dict[str, ScopeValue]:
+        """The keys besides the model."""
+        return dict(self.__pydantic_extra__)
+
+
+class QueryRequest(_Strict):
+    scope: Scope
+    query: Messages
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] | None = None
+
+
+class ChatInfo(_Strict):
+    query: Messages
+    answer: NonEmptyText
+    ttl: Annotated[float, Field(gt=0), AfterValidator(_finite)] | None = None
+    tags: list[Tag] | None = None
+
+
+class InsertRequest(_Strict):
+    scope: Scope
+    chat_info: Annotated[list[ChatInfo], Field(min_length=1)]
+
+
+class RemoveRequest(_Strict):
+    scope: Scope
+    remove_type: Literal["delete_by_id", "truncate_by_model", "delete_by_tag"]
+    id_list: list[int] | None = None
+    tags: list[Tag] | None = None
+
+    @model_validator(mode="after")
+    def _names_what_to_remove(self) -> "RemoveRequest":
+        if self.remove_type == "delete_by_id" and self.id_list is None:
+            raise _bad(f"id_list is missing; expected {EXPECTED['id_list']}")
+        if self.remove_type == "delete_by_tag" and self.tags is None:
+            raise _bad(f"tags is missing; expected {EXPECTED['tags']}")
+        return self
+
+
+class RegisterRequest(_Strict):
+    scope: Scope
+
+
+Request = QueryRequest | InsertRequest | RemoveRequest | RegisterRequest
+
+REQUEST_CLASSES: dict[str, type[QueryRequest | InsertRequest | RemoveRequest | RegisterRequest]] = {
+    "query": QueryRequest,
+    "insert": InsertRequest,
+    "remove": RemoveRequest,
+    "register": RegisterRequest,
+}
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in the body, which may be encoded twice; BodyError otherwise."""
+    try:
+        value = _read_json(body.decode("utf-8-sig"))
+        if isinstance(value, str):
+            value = _read_json(value)
+    except (ValueError, RecursionError) as exc:
+        raise BodyError("the body is not valid JSON in UTF-8") from exc
+    if not isinstance(value, dict):
+        raise BodyError("the body is no JSON object")
+    return value
+
+
+def read_type(fields: dict[str, Any]) -> str:
+    """Return the request's type; RequestTypeError if it is missing or unknown."""
+    request_type = fields.get("type")
+    if not isinstance(request_type, str) or request_type not in REQUEST_TYPES:
+        raise RequestTypeError(f"type exception, should one of {list(REQUEST_TYPES)}")
+    return request_type
+
+
+def parse(request_type: str, fields: dict[str, Any]) -> Request:
+    """Return the typed request; FieldError names the first field that is missing or misshapen."""
+    if request_type == "remove":
+        remove_type = fields.get("remove_type")
+        if isinstance(remove_type, str) and remove_type not in REMOVE_TYPES:
+            raise RemoveTypeError(f"remove_type exception, should one of {list(REMOVE_TYPES)}")
+    try:
+        return REQUEST_CLASSES[request_type].model_validate(fields)
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise FieldError(_describe(problem["loc"], problem["type"], problem["msg"])) from exc
+
+
+def _read_json(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _describe(loc: tuple[int | str, ...], kind: str, message: str) -> str:
+    """Say which field is wrong and what was expected, such as ``chat_info[0].answer: …``."""
+    path = ""
+    for step in loc:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    path = path.removeprefix(".")
+    if kind == "missing":
+        return f"{path} is missing; expected {EXPECTED.get(path, 'a value')}"
+    expected = f"; expected {EXPECTED[path]}" if path in EXPECTED else ""
+    return f"{path}: {message}{expected}" if path else message

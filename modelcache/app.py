@@ -1,0 +1,95 @@
+"""The HTTP side: routes, and the rendering of every error outside a request's own reply."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from modelcache.adapter import adapter, reply
+from modelcache.core import Service
+from modelcache.embedding.base import Embedder
+from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, ModelCacheError
+from modelcache.settings import Settings, make_settings
+
+logger = logging.getLogger(__name__)
+
+EXTENSION = "modelcache"
+
+
+def create_app(
+    settings: Settings | Mapping[str, Any] | None = None,
+    *,
+    embedder: Embedder | None = None,
+    open_now: bool = True,
+) -> Flask:
+    """Build the service: stores opened, embedder loaded. ``get_service(app).close()`` ends it.
+
+    With ``open_now=False`` nothing is opened, and requests get 503 until ``get_service(app).open()``
+    has returned. Raises ConfigError.
+    """
+    if not isinstance(settings, Settings):
+        settings = make_settings(settings or {})
+    service = Service(settings, embedder)
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.extensions[EXTENSION] = service
+
+    @app.post("/modelcache")
+    def modelcache() -> Response:
+        return _json(*adapter.handle(service, request.get_data(cache=False)))
+
+    @app.get("/welcome")
+    def welcome() -> str:
+        return "hello, modelcache!"
+
+    @app.get("/health")
+    def health() -> Response:
+        return _json({"status": "ok"}, 200)
+
+    @app.get("/ready")
+    def ready() -> Response:
+        try:
+            service.check()
+        except ModelCacheError as exc:
+            return _json({"status": "unavailable", "reason": exc.public}, 503)
+        return _json({"status": "ready"}, 200)
+
+    @app.errorhandler(HTTPException)
+    def http_error(exc: HTTPException) -> Response:
+        status = exc.code or 500
+        response = _json(reply.error("query", status, f"{exc.name}: {exc.description}"), status)
+        # Such as Allow, for a method that the route does not know.
+        response.headers.extend(
+            {name: value for name, value in exc.get_headers() if name.lower() != "content-type"}
+        )
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(exc: Exception) -> Response:
+        logger.error("a request failed unexpectedly", exc_info=exc)
+        return _json(reply.error("query", UNEXPECTED_CODES["query"], UNEXPECTED_DESC), 500)
+
+    @app.after_request
+    def say_goodbye(response: Response) -> Response:
+        if service.draining:
+            response.headers["Connection"] = "close"
+        return response
+
+    if open_now:
+        service.open()
+    return app
+
+
+def get_service(app: Flask) -> Service:
+    """Return the service behind an app made by ``create_app``."""
+    service: Service = app.extensions[EXTENSION]
+    return service
+
+
+def _json(body: Mapping[str, Any], status: int) -> Response:
+    # What was echoed from a request may hold half a surrogate pair, which has no UTF-8.
+    data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(data, status, content_type="application/json; charset=utf-8")

@@ -1,0 +1,122 @@
+"""The collaborators of one service; there is no other state."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from modelcache.background import BackgroundWriter, Sweeper
+from modelcache.embedding.base import Embedder
+from modelcache.embedding.factory import get_embedder
+from modelcache.errors import UnavailableError
+from modelcache.manager.data_manager import Candidate, SSDataManager
+from modelcache.manager.factory import get_data_manager
+from modelcache.processor.post import POST_PROCESSES
+from modelcache.processor.pre import Question
+from modelcache.settings import Settings
+from modelcache.similarity_evaluation.base import SimilarityEvaluation
+from modelcache.similarity_evaluation.factory import get_evaluation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Everything an adapter needs, open and ready."""
+
+    settings: Settings
+    embedder: Embedder
+    data_manager: SSDataManager
+    evaluation: SimilarityEvaluation
+    post_process: Callable[[Sequence[Candidate]], Candidate]
+    writer: BackgroundWriter
+    sweeper: Sweeper
+
+    @classmethod
+    def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
+        """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
+        evaluation = get_evaluation(settings)
+        embedder = embedder or get_embedder(settings)
+        embedder.open()
+        data_manager = get_data_manager(settings, embedder.name, embedder.dimension)
+        try:
+            data_manager.open()
+        except BaseException:
+            embedder.close()
+            raise
+        return cls(
+            settings=settings,
+            embedder=embedder,
+            data_manager=data_manager,
+            evaluation=evaluation,
+            post_process=POST_PROCESSES[settings.post_process],
+            writer=BackgroundWriter(data_manager.scalars, settings.background_queue_size),
+            sweeper=Sweeper(data_manager, settings.sweep_interval, settings.query_log_days),
+        )
+
+    def close(self) -> None:
+        """Write what is queued, keep the indexes, and release everything."""
+        self.sweeper.close()
+        self.writer.close()
+        self.data_manager.close()
+        self.embedder.close()
+
+    def compares(self, question: Question) -> bool:
+        """Tell whether the question is short enough to be compared by meaning."""
+        return len(question.text) <= min(self.settings.max_embed_chars, self.embedder.max_chars)
+
+    def threshold(self, question: Question) -> float:
+        """Return the threshold for a question of this length, on the evaluation's scale."""
+        own = self.embedder.thresholds
+        if len(question.text) > self.settings.long_text_chars:
+            configured, calibrated = self.settings.similarity_threshold_long, own.long
+        else:
+            configured, calibrated = self.settings.similarity_threshold, own.short
+        return self.evaluation.threshold(calibrated) if configured is None else configured
+
+
+class Service:
+    """A cache that may still be starting, or draining, or closed."""
+
+    def __init__(self, settings: Settings, embedder: Embedder | None = None) -> None:
+        self.settings = settings
+        self._embedder = embedder
+        self._cache: Cache | None = None
+        self._draining = False
+        self._lock = threading.Lock()
+
+    @property
+    def cache(self) -> Cache:
+        """The open cache; UnavailableError while there is none."""
+        if self._cache is None:
+            raise UnavailableError("the service is closed" if self._draining else "the service is starting")
+        return self._cache
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def open(self) -> None:
+        """Open the cache; harmless when repeated."""
+        with self._lock:
+            if self._cache is None:
+                self._cache = Cache.open(self.settings, self._embedder)
+
+    def drain(self) -> None:
+        """Announce the end: requests are still answered, but ``check`` fails."""
+        self._draining = True
+
+    def close(self) -> None:
+        """Close the cache; harmless when repeated."""
+        with self._lock:
+            self._draining = True
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
+
+    def check(self) -> None:
+        """Return if the stores and the embedder answer; otherwise raise what stops them."""
+        if self._draining:
+            raise UnavailableError("the service is stopping")
+        self.cache.data_manager.ping()
+        self.cache.embedder.embed(["ready"])

@@ -1,0 +1,192 @@
+"""What every scalar store promises: the rows are the truth, the vectors an index over them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class RowState(IntEnum):
+    """The column ``is_deleted``: a row is written, then lives, then is soft-deleted, then purged."""
+
+    WRITING = 1
+    LIVE = 0
+    DELETED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnswer:
+    """One question with its answer, as it is first written (state WRITING)."""
+
+    model: str
+    model_key: str
+    """Hash of the full model name: two names never share one, whatever the collation."""
+    partition: str
+    fingerprint: str
+    question: str
+    answer: str
+    embedder: str
+    """Name of the embedder that made ``embedding``; empty where there is none."""
+    embedding: bytes | None
+    """float32, little-endian, dimension × 4 bytes; None for a text too long to compare by meaning."""
+    expires_at: float | None = None
+    """Seconds since the epoch; None: never."""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """A live row."""
+
+    id: int
+    model_key: str
+    partition: str
+    fingerprint: str
+    question: str
+    answer: str
+    hit_count: int
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEmbedding:
+    id: int
+    partition: str
+    embedding: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeadAnswer:
+    """A soft-deleted row that waits for its vector, then itself, to be removed."""
+
+    id: int
+    model: str
+    embedder: str
+
+
+@dataclass(frozen=True, slots=True)
+class HitUse:
+    """How often an entry answered since the last record, and when it last did (epoch seconds)."""
+
+    count: int
+    last_used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One query, for the query log."""
+
+    created_at: float
+    error_code: int
+    error_desc: str
+    cache_hit: bool
+    delta_time: float
+    model: str
+    model_key: str
+    query: str
+    hit_query: str
+    answer: str
+
+
+class ScalarStore(ABC):
+    """Rows and their states. Every method raises ScalarStoreError when the store fails, having
+    changed nothing; unless said otherwise it may be repeated. Safe to call from many threads.
+
+    A row is live when its state is LIVE and it has not expired; ``now`` is in epoch seconds.
+    Ids are positive, grow, and are never used twice, not even after a row is gone.
+    """
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect, and create or migrate the schema; ConfigError if it is from a newer version."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections; harmless when repeated."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the store answers."""
+
+    @abstractmethod
+    def add(self, answers: Sequence[NewAnswer]) -> list[int]:
+        """Write all rows in state WRITING in one transaction and return their ids, in order.
+
+        Not to be repeated: every call makes new rows. They answer nothing before ``activate``.
+        """
+
+    @abstractmethod
+    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
+        """Make the rows live, all or none; older live rows with an equal fingerprint are deleted.
+
+        Within one call the last row of a fingerprint wins. ScalarStoreError when a row is no
+        longer in state WRITING. When this returns, the rows are on disk.
+        """
+
+    @abstractmethod
+    def discard(self, ids: Sequence[int]) -> None:
+        """Soft-delete those of the rows that are still WRITING."""
+
+    @abstractmethod
+    def discard_unfinished(self) -> int:
+        """Soft-delete every row in state WRITING and return how many; only while nobody writes."""
+
+    @abstractmethod
+    def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:
+        """Return the live row with this fingerprint, or None."""
+
+    @abstractmethod
+    def get_live(self, ids: Sequence[int], now: float) -> dict[int, CachedAnswer]:
+        """Return the live rows among ``ids``, in one read; absent ids are absent."""
+
+    @abstractmethod
+    def delete(self, model_key: str, ids: Sequence[int]) -> int:
+        """Soft-delete the LIVE rows of this model among ``ids`` (any integers) and return how many."""
+
+    @abstractmethod
+    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
+        """Soft-delete the LIVE rows of this model that carry any of ``tags`` and return how many."""
+
+    @abstractmethod
+    def truncate(self, model_key: str) -> int:
+        """Soft-delete every row of this model, delete its query log, return how many rows were LIVE."""
+
+    @abstractmethod
+    def delete_expired(self, now: float) -> int:
+        """Soft-delete the LIVE rows whose time is over and return how many."""
+
+    @abstractmethod
+    def dead(self, limit: int) -> list[DeadAnswer]:
+        """Return up to ``limit`` soft-deleted rows, oldest first."""
+
+    @abstractmethod
+    def purge(self, ids: Sequence[int]) -> None:
+        """Remove those of the rows that are soft-deleted, with their tags."""
+
+    @abstractmethod
+    def models(self) -> list[str]:
+        """Return the names of the models that have LIVE rows."""
+
+    @abstractmethod
+    def count(self, model_key: str) -> int:
+        """Return how many rows of this model are LIVE."""
+
+    @abstractmethod
+    def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
+        """Return the ids of the LIVE rows of this model that carry a vector of this embedder."""
+
+    @abstractmethod
+    def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
+        """Return the vectors of those of the rows that are LIVE."""
+
+    @abstractmethod
+    def record_hits(self, uses: Mapping[int, HitUse]) -> None:
+        """Add to the hit counts; not to be repeated."""
+
+    @abstractmethod
+    def write_log(self, lines: Sequence[LogLine]) -> None:
+        """Append to the query log; not to be repeated."""
+
+    @abstractmethod
+    def trim_log(self, before: float) -> int:
+        """Delete the log rows older than ``before`` (epoch seconds) and return how many."""

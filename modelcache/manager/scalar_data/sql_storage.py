@@ -1,0 +1,302 @@
+"""The statements of a scalar store, written once for every SQL dialect."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from itertools import islice
+from time import time
+from typing import Any, Protocol, TypeVar
+
+from modelcache.errors import ScalarStoreError
+from modelcache.hashing import digest
+from modelcache.manager.scalar_data.base import (
+    CachedAnswer,
+    DeadAnswer,
+    HitUse,
+    LogLine,
+    NewAnswer,
+    RowState,
+    ScalarStore,
+    StoredEmbedding,
+)
+
+T = TypeVar("T")
+ID_CHUNK = 500
+MAX_ID = 2**63 - 1
+LOG_TEXT_CHARS = 10_000
+
+ANSWER_COLUMNS = "id, model_key, partition_key, fingerprint, question, answer, hit_count, expires_at"
+LIVE = f"is_deleted = {RowState.LIVE:d}"
+WRITING = f"is_deleted = {RowState.WRITING:d}"
+DELETED = f"is_deleted = {RowState.DELETED:d}"
+
+
+class Cursor(Protocol):
+    """What the statements use of a DB-API 2 cursor."""
+
+    rowcount: int
+    lastrowid: int | None
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Any: ...
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]], /) -> Any: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class SqlStorage(ScalarStore):
+    """A dialect adds its connection, its schema, and the few statements that differ."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Cursor]:
+        """Open a cursor for reads; driver errors leave it as ScalarStoreError."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Cursor]:
+        """Open a transaction: committed at the end, rolled back on any exception."""
+
+    @abstractmethod
+    def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
+        """Insert rows of ``INSERT_COLUMNS`` and return their ids, in order."""
+
+    INSERT_COLUMNS = (
+        "gmt_create, gmt_modified, question, answer, answer_type, hit_count, model, embedding_data, "
+        "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, last_used_at"
+    )
+
+    def ping(self) -> None:
+        with self.reading() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetchone()
+
+    def add(self, answers: Sequence[NewAnswer]) -> list[int]:
+        seconds = time()
+        now = sql_time(seconds)
+        rows = [
+            (now, now, new.question, new.answer, 0, 0, new.model, new.embedding, int(RowState.WRITING))
+            + (new.model_key, new.partition, new.fingerprint, new.embedder, new.expires_at, seconds)
+            for new in answers
+        ]
+        with self.writing() as cursor:
+            ids = self.insert_answers(cursor, rows)
+            tags = [
+                (id_, tag_key(new.model_key, tag), tag)
+                for id_, new in zip(ids, answers, strict=True)
+                for tag in dict.fromkeys(new.tags)
+            ]
+            if tags:
+                cursor.executemany(
+                    "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags
+                )
+        return ids
+
+    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
+        last = dict(zip(fingerprints, ids, strict=True))
+        winners = sorted(last.values())
+        losers = sorted(set(ids) - set(winners))
+        with self.writing() as cursor:
+            self._update_where(cursor, RowState.DELETED, LIVE, "fingerprint", list(last))
+            self._update_where(cursor, RowState.DELETED, WRITING, "id", losers)
+            changed = self._update_where(cursor, RowState.LIVE, WRITING, "id", winners)
+            if changed != len(winners):
+                raise ScalarStoreError("rows were removed while they were being written")
+
+    def discard(self, ids: Sequence[int]) -> None:
+        with self.writing() as cursor:
+            self._update_where(cursor, RowState.DELETED, WRITING, "id", ids)
+
+    def discard_unfinished(self) -> int:
+        with self.writing() as cursor:
+            cursor.execute(
+                f"UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? WHERE {WRITING}",
+                (int(RowState.DELETED), sql_time(time())),
+            )
+            return cursor.rowcount
+
+    def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:
+        with self.reading() as cursor:
+            cursor.execute(
+                f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE fingerprint = ? AND {LIVE} "
+                "AND (expires_at IS NULL OR expires_at > ?) ORDER BY id DESC LIMIT 1",
+                (fingerprint, now),
+            )
+            row = cursor.fetchone()
+        return CachedAnswer(*row) if row else None
+
+    def get_live(self, ids: Sequence[int], now: float) -> dict[int, CachedAnswer]:
+        found: dict[int, CachedAnswer] = {}
+        with self.reading() as cursor:
+            for chunk in chunks(ids, ID_CHUNK):
+                cursor.execute(
+                    f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) "
+                    f"AND {LIVE} AND (expires_at IS NULL OR expires_at > ?)",
+                    (*chunk, now),
+                )
+                found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
+        return found
+
+    def delete(self, model_key: str, ids: Sequence[int]) -> int:
+        possible = sorted({id_ for id_ in ids if 0 < id_ <= MAX_ID})
+        with self.writing() as cursor:
+            return self._update_where(
+                cursor, RowState.DELETED, f"{LIVE} AND model_key = ?", "id", possible, (model_key,)
+            )
+
+    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
+        keys = [tag_key(model_key, tag) for tag in dict.fromkeys(tags)]
+        with self.writing() as cursor:
+            ids: set[int] = set()
+            for chunk in chunks(keys, ID_CHUNK):
+                cursor.execute(
+                    f"SELECT answer_id FROM modelcache_answer_tag WHERE tag_key IN ({marks(chunk)})", chunk
+                )
+                ids.update(row[0] for row in cursor.fetchall())
+            return self._update_where(
+                cursor, RowState.DELETED, f"{LIVE} AND model_key = ?", "id", sorted(ids), (model_key,)
+            )
+
+    def truncate(self, model_key: str) -> int:
+        with self.writing() as cursor:
+            live = self._count_live(cursor, model_key)
+            cursor.execute(
+                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
+                f"WHERE model_key = ? AND is_deleted <> {RowState.DELETED:d}",
+                (int(RowState.DELETED), sql_time(time()), model_key),
+            )
+            cursor.execute("DELETE FROM modelcache_query_log WHERE model_key = ?", (model_key,))
+        return live
+
+    def delete_expired(self, now: float) -> int:
+        with self.writing() as cursor:
+            cursor.execute(
+                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
+                f"WHERE {LIVE} AND expires_at <= ?",
+                (int(RowState.DELETED), sql_time(now), now),
+            )
+            return cursor.rowcount
+
+    def dead(self, limit: int) -> list[DeadAnswer]:
+        with self.reading() as cursor:
+            cursor.execute(
+                f"SELECT id, model, embedder FROM modelcache_llm_answer WHERE {DELETED} ORDER BY id LIMIT ?",
+                (limit,),
+            )
+            return [DeadAnswer(*row) for row in cursor.fetchall()]
+
+    def purge(self, ids: Sequence[int]) -> None:
+        with self.writing() as cursor:
+            for chunk in chunks(ids, ID_CHUNK):
+                cursor.execute(
+                    f"DELETE FROM modelcache_answer_tag WHERE answer_id IN (SELECT id FROM "
+                    f"modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {DELETED})",
+                    chunk,
+                )
+                cursor.execute(
+                    f"DELETE FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {DELETED}", chunk
+                )
+
+    def models(self) -> list[str]:
+        with self.reading() as cursor:
+            # Grouped by the key, since a database's collation may hold two names to be equal.
+            cursor.execute(f"SELECT MIN(model) FROM modelcache_llm_answer WHERE {LIVE} GROUP BY model_key")
+            return [row[0] for row in cursor.fetchall()]
+
+    def count(self, model_key: str) -> int:
+        with self.reading() as cursor:
+            return self._count_live(cursor, model_key)
+
+    def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
+        with self.reading() as cursor:
+            cursor.execute(
+                f"SELECT id FROM modelcache_llm_answer WHERE model_key = ? AND {LIVE} AND embedder = ?",
+                (model_key, embedder),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
+        found: list[StoredEmbedding] = []
+        with self.reading() as cursor:
+            for chunk in chunks(ids, ID_CHUNK):
+                cursor.execute(
+                    "SELECT id, partition_key, embedding_data FROM modelcache_llm_answer "
+                    f"WHERE id IN ({marks(chunk)}) AND {LIVE} AND embedding_data IS NOT NULL",
+                    chunk,
+                )
+                found.extend(StoredEmbedding(*row) for row in cursor.fetchall())
+        return found
+
+    def record_hits(self, uses: Mapping[int, HitUse]) -> None:
+        with self.writing() as cursor:
+            cursor.executemany(
+                "UPDATE modelcache_llm_answer SET hit_count = hit_count + ?, last_used_at = ? WHERE id = ?",
+                [(use.count, use.last_used_at, id_) for id_, use in sorted(uses.items())],
+            )
+
+    def write_log(self, lines: Sequence[LogLine]) -> None:
+        now = sql_time(time())
+        rows = [
+            (sql_time(line.created_at), now, line.error_code, line.error_desc, int(line.cache_hit))
+            + (line.delta_time, line.model, line.model_key, line.query[:LOG_TEXT_CHARS])
+            + (line.hit_query[:LOG_TEXT_CHARS], line.answer[:LOG_TEXT_CHARS])
+            for line in lines
+        ]
+        with self.writing() as cursor:
+            cursor.executemany(
+                "INSERT INTO modelcache_query_log (gmt_create, gmt_modified, error_code, error_desc, cache_hit, "
+                f"delta_time, model, model_key, query, hit_query, answer) VALUES ({marks(range(11))})",
+                rows,
+            )
+
+    def trim_log(self, before: float) -> int:
+        with self.writing() as cursor:
+            cursor.execute("DELETE FROM modelcache_query_log WHERE gmt_create < ?", (sql_time(before),))
+            return cursor.rowcount
+
+    def _count_live(self, cursor: Cursor, model_key: str) -> int:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE model_key = ? AND {LIVE}", (model_key,)
+        )
+        return int(cursor.fetchone()[0])
+
+    def _update_where(
+        self,
+        cursor: Cursor,
+        state: RowState,
+        condition: str,
+        column: str,
+        values: Sequence[Any],
+        bound: tuple[Any, ...] = (),
+    ) -> int:
+        """Set the state where ``condition`` holds and ``column`` is among ``values``; return how many."""
+        changed = 0
+        modified = sql_time(time())
+        for chunk in chunks(values, ID_CHUNK):
+            cursor.execute(
+                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
+                f"WHERE {condition} AND {column} IN ({marks(chunk)})",
+                (int(state), modified, *bound, *chunk),
+            )
+            changed += cursor.rowcount
+        return changed
+
+
+def chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:
+    """Yield the values in lists of at most ``size``: a statement binds a limited number."""
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def marks(values: Sequence[object]) -> str:
+    """Return as many placeholders as there are values."""
+    return ", ".join("?" * len(values))
+
+
+def tag_key(model_key: str, tag: str) -> str:
+    """Hash a tag within its model, so that equality does not depend on a collation."""
+    return digest("tag", model_key, tag)
+
+
+def sql_time(seconds: float) -> str:
+    """Render epoch seconds as a UTC DATETIME literal."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

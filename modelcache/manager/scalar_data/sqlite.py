@@ -1,0 +1,191 @@
+"""Rows in one SQLite file: write-ahead log, and every commit on disk before it is acknowledged."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dbutils.pooled_db import PooledDB
+
+from modelcache.errors import ConfigError, ScalarStoreError
+from modelcache.manager.scalar_data.sql_storage import Cursor, SqlStorage, marks
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+FILE_NAME = "modelcache.db"
+BUSY_SECONDS = 10.0
+CACHED_CONNECTIONS = 16
+
+# A list of statements for each version of the schema; a change to it is one more list.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE modelcache_llm_answer (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            gmt_create TEXT NOT NULL,
+            gmt_modified TEXT NOT NULL,
+            question TEXT NOT NULL,
+            answer TEXT NOT NULL,
+            answer_type INTEGER NOT NULL DEFAULT 0,
+            hit_count INTEGER NOT NULL DEFAULT 0,
+            model TEXT NOT NULL,
+            embedding_data BLOB,
+            is_deleted INTEGER NOT NULL,
+            model_key TEXT NOT NULL,
+            partition_key TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            embedder TEXT NOT NULL,
+            expires_at REAL,
+            last_used_at REAL NOT NULL
+        )
+        """,
+        "CREATE INDEX idx_answer_fingerprint ON modelcache_llm_answer (fingerprint, is_deleted)",
+        "CREATE INDEX idx_answer_model ON modelcache_llm_answer (model_key, is_deleted, embedder)",
+        "CREATE INDEX idx_answer_state ON modelcache_llm_answer (is_deleted, expires_at)",
+        """
+        CREATE TABLE modelcache_answer_tag (
+            answer_id INTEGER NOT NULL,
+            tag_key TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            PRIMARY KEY (tag_key, answer_id)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX idx_tag_answer ON modelcache_answer_tag (answer_id)",
+        """
+        CREATE TABLE modelcache_query_log (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            gmt_create TEXT NOT NULL,
+            gmt_modified TEXT NOT NULL,
+            error_code INTEGER NOT NULL,
+            error_desc TEXT NOT NULL,
+            cache_hit INTEGER NOT NULL,
+            delta_time REAL NOT NULL,
+            model TEXT NOT NULL,
+            model_key TEXT NOT NULL,
+            query TEXT NOT NULL,
+            hit_query TEXT NOT NULL,
+            answer TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX idx_log_model ON modelcache_query_log (model_key)",
+        "CREATE INDEX idx_log_create ON modelcache_query_log (gmt_create)",
+    ),
+)
+
+
+class SqliteStorage(SqlStorage):
+    """The scalar store of one process; a second process is kept out by the vector store's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pool: PooledDB | None = None
+        # One writer at a time is SQLite's rule; waiting here is fair and never ends in "busy".
+        self._write_lock = threading.Lock()
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "SqliteStorage":
+        return cls(settings.data_dir / FILE_NAME)
+
+    def open(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Failover would repeat a statement outside its transaction: it is tied to an error that a
+            # file never raises.
+            self._pool = PooledDB(
+                _connector(self.path),
+                maxcached=CACHED_CONNECTIONS,
+                ping=0,
+                failures=sqlite3.NotSupportedError,
+                reset=None,
+            )
+            self._migrate()
+        except (OSError, ScalarStoreError) as exc:
+            self.close()
+            raise ConfigError(f"cannot open the SQLite file {self.path}: {exc.__cause__ or exc}") from exc
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Cursor]:
+        if self._pool is None:
+            raise ScalarStoreError("the SQLite file is not open")
+        try:
+            connection = self._pool.connection()
+            try:
+                cursor = connection.cursor()
+                yield cast(Cursor, cursor)
+                cursor.close()
+            finally:
+                connection.close()
+        except sqlite3.Error as exc:
+            raise ScalarStoreError(f"SQLite: {exc}") from exc
+
+    @contextmanager
+    def writing(self) -> Iterator[Cursor]:
+        if self._pool is None:
+            raise ScalarStoreError("the SQLite file is not open")
+        try:
+            with self._write_lock:
+                connection = self._pool.connection()
+                try:
+                    cursor = connection.cursor()
+                    cursor.execute("BEGIN IMMEDIATE")
+                    try:
+                        yield cast(Cursor, cursor)
+                        connection.commit()
+                    except BaseException:
+                        connection.rollback()
+                        raise
+                    cursor.close()
+                finally:
+                    connection.close()
+        except sqlite3.Error as exc:
+            raise ScalarStoreError(f"SQLite: {exc}") from exc
+
+    def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
+        # AUTOINCREMENT keeps the highest id ever given; inside the transaction the next are ours.
+        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'modelcache_llm_answer'")
+        highest = cursor.fetchone()
+        first = (highest[0] if highest else 0) + 1
+        ids = list(range(first, first + len(rows)))
+        cursor.executemany(
+            f"INSERT INTO modelcache_llm_answer (id, {self.INSERT_COLUMNS}) VALUES ({marks(range(16))})",
+            [(id_, *row) for id_, row in zip(ids, rows, strict=True)],
+        )
+        return ids
+
+    def _migrate(self) -> None:
+        with self.writing() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS modelcache_schema (version INTEGER NOT NULL)")
+            cursor.execute("SELECT MAX(version) FROM modelcache_schema")
+            version = cursor.fetchone()[0] or 0
+            if version > len(MIGRATIONS):
+                raise ConfigError(
+                    f"{self.path} has schema version {version}, newer than this service's {len(MIGRATIONS)}: "
+                    "start a newer version of the service"
+                )
+            for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+                for statement in statements:
+                    cursor.execute(statement)
+                cursor.execute("INSERT INTO modelcache_schema (version) VALUES (?)", (number,))
+
+
+def _connector(path: Path) -> Callable[[], sqlite3.Connection]:
+    """Return what opens one more connection to the file, for the pool."""
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: the log is synced at every commit, so what was acknowledged survives a power cut too.
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    return connect

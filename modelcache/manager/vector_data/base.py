@@ -1,0 +1,76 @@
+"""What every vector store promises: an index over the rows, which can be lost and rebuilt."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelcache.embedding.base import Embeddings
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorHit:
+    id: int
+    similarity: float
+    """Cosine, -1..1."""
+
+
+class VectorStore(ABC):
+    """One collection per model and embedder; inside it, vectors are only compared within a partition.
+
+    Collection names come from ``manager.names.collection_name`` and fit every store's rules.
+    Every method raises VectorStoreError when the store fails, and may be repeated. Safe to call
+    from many threads. A collection that is absent holds nothing: searching it finds nothing,
+    deleting from it does nothing, adding to it creates it.
+    """
+
+    dimension: int
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect; ConfigError says in one sentence why the store cannot be used."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Keep what must be kept and release the rest; harmless when repeated."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the store answers."""
+
+    @abstractmethod
+    def create(self, collection: str) -> bool:
+        """Create the collection; False if it was there already. It outlives a restart."""
+
+    @abstractmethod
+    def add(
+        self, collection: str, ids: Sequence[int], partitions: Sequence[str], embeddings: Embeddings
+    ) -> None:
+        """Add L2-normalised vectors, float32 (n, dimension); an id that is there already is left alone."""
+
+    @abstractmethod
+    def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
+        """Return up to ``k`` nearest vectors of the partition to one vector (dimension,), nearest first.
+
+        It may still find ids that were deleted a moment ago: rows decide what is live.
+        """
+
+    @abstractmethod
+    def delete(self, collection: str, ids: Sequence[int]) -> None:
+        """Remove these vectors; absent ids are ignored."""
+
+    @abstractmethod
+    def truncate(self, collection: str) -> None:
+        """Remove every vector of the collection, which stays."""
+
+    @abstractmethod
+    def ids(self, collection: str) -> Ids:
+        """Return the ids of all vectors of the collection, int64 (n,), in any order."""
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write down what a restart would otherwise read from the rows; nothing to do for a server."""

@@ -1,0 +1,32 @@
+"""What every evaluation promises: a candidate's rank, and whether that is near enough."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from modelcache.manager.data_manager import Candidate
+from modelcache.processor.pre import Question
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+
+class SimilarityEvaluation(ABC):
+    """Ranks a candidate from 0 (unlike) to ``highest`` (the same question)."""
+
+    highest: float = 1.0
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "SimilarityEvaluation":
+        return cls()
+
+    @abstractmethod
+    def rank(self, question: Question, candidate: Candidate) -> float:
+        """Return the candidate's rank, 0..highest."""
+
+    @abstractmethod
+    def threshold(self, cosine: float) -> float:
+        """Return the threshold that means the same as this cosine."""
+
+    def accepts(self, question: Question, candidate: Candidate, threshold: float) -> bool:
+        """Tell whether the rank reaches ``threshold``, a share (0..1) of the highest rank."""
+        return self.rank(question, candidate) >= threshold * self.highest

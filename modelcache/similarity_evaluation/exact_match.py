@@ -1,0 +1,18 @@
+"""Accept equal questions only."""
+
+from modelcache.manager.data_manager import Candidate
+from modelcache.processor.pre import Question
+from modelcache.similarity_evaluation.base import SimilarityEvaluation
+
+
+class ExactMatchEvaluation(SimilarityEvaluation):
+    """The rank is 1 for a question with the same fingerprint, otherwise 0, whatever the threshold."""
+
+    def rank(self, question: Question, candidate: Candidate) -> float:
+        return 1.0 if candidate.entry.fingerprint == question.fingerprint else 0.0
+
+    def threshold(self, cosine: float) -> float:
+        return 1.0
+
+    def accepts(self, question: Question, candidate: Candidate, threshold: float) -> bool:
+        return self.rank(question, candidate) == self.highest
