@@ -55,9 +55,7 @@ class BackgroundWriter:
         self._hurry.set()
         try:
             with self._queue.all_tasks_done:
-                return self._queue.all_tasks_done.wait_for(
-                    lambda: self._queue.unfinished_tasks == 0, timeout
-                )
+                return self._queue.all_tasks_done.wait_for(lambda: self._queue.unfinished_tasks == 0, timeout)
         finally:
             if not self._closing.is_set():
                 self._hurry.clear()

@@ -44,9 +44,7 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     threads: int = Field(8, ge=1, le=512, description="requests answered at the same time")
-    max_body_bytes: int = Field(
-        1_048_576, ge=1024, description="a larger request body is refused with 413"
-    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="a larger request body is refused with 413")
     drain_timeout: float = Field(
         30.0, gt=0, description="seconds that requests in flight get to finish after SIGTERM"
     )

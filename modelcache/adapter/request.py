@@ -100,9 +100,10 @@ class MessageBody(_Strict):
     @classmethod
     def _no_text_beside_tool_calls(cls, value: Any) -> Any:
         """Read ``content: null`` as empty where the message is a tool call, as OpenAI sends it."""
-        if isinstance(value, dict) and value.get("content") is None:
-            if value.get("tool_calls") or value.get("function_call"):
-                return {**value, "content": ""}
+        if not isinstance(value, dict) or value.get("content") is not None:
+            return value
+        if value.get("tool_calls") or value.get("function_call"):
+            return {**value, "content": ""}
         return value
 
     def to_message(self) -> Message:

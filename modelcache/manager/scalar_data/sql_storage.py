@@ -22,11 +22,20 @@ from modelcache.manager.scalar_data.base import (
 )
 
 T = TypeVar("T")
+ANSWER_TYPE_TEXT = 0
 ID_CHUNK = 500
 MAX_ID = 2**63 - 1
 LOG_TEXT_CHARS = 10_000
 
 ANSWER_COLUMNS = "id, model_key, partition_key, fingerprint, question, answer, hit_count, expires_at"
+INSERT_COLUMNS = (
+    "gmt_create, gmt_modified, question, answer, answer_type, hit_count, model, embedding_data, "
+    "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, last_used_at"
+)
+LOG_COLUMNS = (
+    "gmt_create, gmt_modified, error_code, error_desc, cache_hit, delta_time, model, model_key, "
+    "query, hit_query, answer"
+)
 LIVE = f"is_deleted = {RowState.LIVE:d}"
 WRITING = f"is_deleted = {RowState.WRITING:d}"
 DELETED = f"is_deleted = {RowState.DELETED:d}"
@@ -59,24 +68,14 @@ class SqlStorage(ScalarStore):
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
         """Insert rows of ``INSERT_COLUMNS`` and return their ids, in order."""
 
-    INSERT_COLUMNS = (
-        "gmt_create, gmt_modified, question, answer, answer_type, hit_count, model, embedding_data, "
-        "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, last_used_at"
-    )
-
     def ping(self) -> None:
         with self.reading() as cursor:
             cursor.execute("SELECT 1")
             cursor.fetchone()
 
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
-        seconds = time()
-        now = sql_time(seconds)
-        rows = [
-            (now, now, new.question, new.answer, 0, 0, new.model, new.embedding, int(RowState.WRITING))
-            + (new.model_key, new.partition, new.fingerprint, new.embedder, new.expires_at, seconds)
-            for new in answers
-        ]
+        now = time()
+        rows = [_answer_row(new, now) for new in answers]
         with self.writing() as cursor:
             ids = self.insert_answers(cursor, rows)
             tags = [
@@ -233,18 +232,11 @@ class SqlStorage(ScalarStore):
             )
 
     def write_log(self, lines: Sequence[LogLine]) -> None:
-        now = sql_time(time())
-        rows = [
-            (sql_time(line.created_at), now, line.error_code, line.error_desc, int(line.cache_hit))
-            + (line.delta_time, line.model, line.model_key, line.query[:LOG_TEXT_CHARS])
-            + (line.hit_query[:LOG_TEXT_CHARS], line.answer[:LOG_TEXT_CHARS])
-            for line in lines
-        ]
+        now = time()
         with self.writing() as cursor:
             cursor.executemany(
-                "INSERT INTO modelcache_query_log (gmt_create, gmt_modified, error_code, error_desc, cache_hit, "
-                f"delta_time, model, model_key, query, hit_query, answer) VALUES ({marks(range(11))})",
-                rows,
+                f"INSERT INTO modelcache_query_log ({LOG_COLUMNS}) VALUES ({marks(range(11))})",
+                [_log_row(line, now) for line in lines],
             )
 
     def trim_log(self, before: float) -> int:
@@ -278,6 +270,25 @@ class SqlStorage(ScalarStore):
             )
             changed += cursor.rowcount
         return changed
+
+
+def _answer_row(new: NewAnswer, now: float) -> tuple[Any, ...]:
+    """Return the values of INSERT_COLUMNS."""
+    created = sql_time(now)
+    return (
+        *(created, created, new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
+        *(int(RowState.WRITING), new.model_key, new.partition, new.fingerprint, new.embedder),
+        *(new.expires_at, now),
+    )
+
+
+def _log_row(line: LogLine, now: float) -> tuple[Any, ...]:
+    """Return the values of LOG_COLUMNS."""
+    return (
+        *(sql_time(line.created_at), sql_time(now), line.error_code, line.error_desc),
+        *(int(line.cache_hit), line.delta_time, line.model, line.model_key),
+        *(text[:LOG_TEXT_CHARS] for text in (line.query, line.hit_query, line.answer)),
+    )
 
 
 def chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:

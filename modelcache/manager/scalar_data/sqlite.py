@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dbutils.pooled_db import PooledDB
 
 from modelcache.errors import ConfigError, ScalarStoreError
-from modelcache.manager.scalar_data.sql_storage import Cursor, SqlStorage, marks
+from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS, Cursor, SqlStorage, marks
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -155,7 +155,7 @@ class SqliteStorage(SqlStorage):
         first = (highest[0] if highest else 0) + 1
         ids = list(range(first, first + len(rows)))
         cursor.executemany(
-            f"INSERT INTO modelcache_llm_answer (id, {self.INSERT_COLUMNS}) VALUES ({marks(range(16))})",
+            f"INSERT INTO modelcache_llm_answer (id, {INSERT_COLUMNS}) VALUES ({marks(range(16))})",
             [(id_, *row) for id_, row in zip(ids, rows, strict=True)],
         )
         return ids

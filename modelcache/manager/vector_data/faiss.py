@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
@@ -196,7 +196,7 @@ class _Collection:
                     self._changes += 1
             for partition, chosen in doomed.items():
                 index = self._indexes[partition]
-                index.remove_ids(np.array(chosen, np.int64))
+                index.remove_ids(faiss.IDSelectorBatch(np.array(chosen, np.int64)))
                 if index.ntotal == 0:
                     del self._indexes[partition]
 
@@ -239,14 +239,16 @@ class _Collection:
     def load(self) -> None:
         """Fill from the snapshot; a damaged one counts as empty, and the rows fill the gap."""
         try:
-            with np.load(self.path, allow_pickle=False) as snapshot:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as snapshot:
                 names, lengths = snapshot["partitions"], snapshot["lengths"]
                 ids, vectors = snapshot["ids"], snapshot["vectors"]
                 if vectors.shape != (len(ids), self.dimension) or lengths.sum() != len(ids):
                     raise ValueError("the arrays do not fit each other")
                 partitions = np.repeat(names, lengths).tolist()
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
-            logger.warning("the snapshot %s is damaged (%s): its vectors are read from the rows", self.path, exc)
+            logger.warning(
+                "the snapshot %s is damaged (%s): its vectors are read from the rows", self.path, exc
+            )
             return
         self.add(ids.tolist(), partitions, vectors)
         self._changes = 0
@@ -254,7 +256,7 @@ class _Collection:
 
 def _vectors(index: faiss.IndexIDMap, dimension: int) -> Embeddings:
     """Copy the vectors of a flat index, float32 (n, dimension)."""
-    flat = faiss.downcast_index(index.index)
+    flat: Any = faiss.downcast_index(index.index)
     vectors: Embeddings = faiss.vector_to_array(flat.codes).view(np.float32).reshape(-1, dimension)
     return vectors
 

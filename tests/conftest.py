@@ -1,0 +1,46 @@
+"""Fixtures that every test may use: a fresh app on a temporary folder, and its client."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from modelcache.app import create_app, get_service
+from modelcache.core import Cache
+from tests.client import CacheClient
+from tests.hash_embedder import HashEmbedder
+
+AppFactory = Callable[..., Flask]
+
+
+@pytest.fixture
+def make_app(tmp_path: Path) -> Iterator[AppFactory]:
+    """Build apps with the deterministic embedder; settings as keywords; all are closed at the end."""
+    apps: list[Flask] = []
+
+    def make(**settings: Any) -> Flask:
+        app = create_app({"data_dir": tmp_path / "data"} | settings, embedder=HashEmbedder())
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        get_service(app).close()
+
+
+@pytest.fixture
+def app(make_app: AppFactory) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> CacheClient:
+    return CacheClient(app.test_client())
+
+
+@pytest.fixture
+def cache(app: Flask) -> Cache:
+    """The open cache behind ``app``."""
+    return get_service(app).cache

@@ -1,0 +1,219 @@
+"""What every scalar store must do; a backend's tests subclass this and provide ``store``."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from modelcache.errors import ScalarStoreError
+from modelcache.manager.names import model_key
+from modelcache.manager.scalar_data.base import HitUse, LogLine, NewAnswer, ScalarStore
+
+NOW = 1_700_000_000.0
+EMBEDDING = np.arange(4, dtype="<f4").tobytes()
+
+
+def answer(asked: str, text: str = "an answer", model: str = "m", **more: object) -> NewAnswer:
+    new = NewAnswer(
+        model=model,
+        model_key=model_key(model),
+        partition="p" * 40,
+        fingerprint=f"{model}/{asked}"[:40],
+        question=asked,
+        answer=text,
+        embedder="hash-v1",
+        embedding=EMBEDDING,
+    )
+    return replace(new, **more)  # type: ignore[arg-type]
+
+
+def line(model: str = "m", at: float = NOW) -> LogLine:
+    return LogLine(at, 0, "", True, 0.001, model, model_key(model), "user###a", "user###a", "b")
+
+
+def put(store: ScalarStore, *answers: NewAnswer) -> list[int]:
+    """Write answers and make them live."""
+    ids = store.add(answers)
+    store.activate(ids, [new.fingerprint for new in answers])
+    return ids
+
+
+class ScalarStoreContract:
+    @pytest.fixture
+    def store(self) -> Iterator[ScalarStore]:
+        """Provide an open, empty store."""
+        raise NotImplementedError
+
+    def test_what_was_written_comes_back_unchanged(self, store: ScalarStore) -> None:
+        odd = "你是谁? 😀 𠮷 'quoted' \\ \0 % _ -- \r\n ünïcödé"
+        [id_] = put(store, answer("q", odd, question=odd, fingerprint="f"))
+        found = store.find_exact("f", NOW)
+        assert found is not None
+        assert (found.id, found.question, found.answer, found.hit_count) == (id_, odd, odd, 0)
+        assert store.embeddings([id_])[0].embedding == EMBEDDING
+
+    def test_long_answers_come_back_whole(self, store: ScalarStore) -> None:
+        text = "长" * 300_000
+        [id_] = put(store, answer("q", text))
+        assert store.get_live([id_], NOW)[id_].answer == text
+
+    def test_nothing_answers_before_it_is_activated(self, store: ScalarStore) -> None:
+        ids = store.add([answer("q")])
+        assert store.find_exact("m/q", NOW) is None
+        assert store.get_live(ids, NOW) == {}
+        assert store.embedded_ids(model_key("m"), "hash-v1") == []
+        assert store.models() == []
+
+    def test_ids_come_in_order_and_are_never_used_twice(self, store: ScalarStore) -> None:
+        first = put(store, answer("a"), answer("b"), answer("c"))
+        assert first == sorted(set(first))
+        store.delete(model_key("m"), first)
+        store.purge(first)
+        assert min(put(store, answer("d"))) > max(first)
+
+    def test_a_new_answer_replaces_the_old_one(self, store: ScalarStore) -> None:
+        [old] = put(store, answer("q", "old"))
+        [new] = put(store, answer("q", "new"))
+        found = store.find_exact("m/q", NOW)
+        assert found is not None
+        assert (found.id, found.answer) == (new, "new")
+        assert list(store.get_live([old, new], NOW)) == [new]
+
+    def test_the_last_of_equal_questions_in_one_batch_wins(self, store: ScalarStore) -> None:
+        ids = put(store, answer("q", "first"), answer("other"), answer("q", "last"))
+        found = store.find_exact("m/q", NOW)
+        assert found is not None
+        assert found.answer == "last"
+        assert set(store.get_live(ids, NOW)) == {ids[1], ids[2]}
+
+    def test_a_batch_is_activated_wholly_or_not_at_all(self, store: ScalarStore) -> None:
+        ids = store.add([answer("a"), answer("b")])
+        store.discard(ids[:1])
+        with pytest.raises(ScalarStoreError):
+            store.activate(ids, ["m/a", "m/b"])
+        assert store.get_live(ids, NOW) == {}
+
+    def test_a_failed_activation_leaves_the_old_answer(self, store: ScalarStore) -> None:
+        [old] = put(store, answer("q", "old"))
+        ids = store.add([answer("q", "new")])
+        store.discard(ids)
+        with pytest.raises(ScalarStoreError):
+            store.activate(ids, ["m/q"])
+        found = store.find_exact("m/q", NOW)
+        assert found is not None
+        assert found.id == old
+
+    def test_discarding_spares_what_is_live(self, store: ScalarStore) -> None:
+        ids = put(store, answer("q"))
+        store.discard(ids)
+        assert store.discard_unfinished() == 0
+        assert set(store.get_live(ids, NOW)) == set(ids)
+
+    def test_unfinished_rows_are_discarded_together(self, store: ScalarStore) -> None:
+        put(store, answer("live"))
+        ids = store.add([answer("a"), answer("b")])
+        assert store.discard_unfinished() == 2
+        assert {row.id for row in store.dead(10)} == set(ids)
+
+    def test_an_expired_row_never_answers(self, store: ScalarStore) -> None:
+        [id_] = put(store, answer("q", expires_at=NOW + 10))
+        assert store.find_exact("m/q", NOW + 9) is not None
+        assert store.find_exact("m/q", NOW + 10) is None
+        assert store.get_live([id_], NOW + 10) == {}
+
+    def test_expired_rows_are_deleted(self, store: ScalarStore) -> None:
+        put(store, answer("a", expires_at=NOW), answer("b", expires_at=NOW + 1), answer("c"))
+        assert store.delete_expired(NOW) == 1
+        assert store.delete_expired(NOW) == 0
+        assert store.count(model_key("m")) == 2
+
+    def test_deleting_counts_only_live_rows_of_the_model(self, store: ScalarStore) -> None:
+        mine = put(store, answer("a"), answer("b"))
+        theirs = put(store, answer("a", model="n"))
+        absent = [0, -1, 10**6, 10**30, -(10**30)]
+        assert store.delete(model_key("m"), [mine[0], mine[0], *theirs, *absent]) == 1
+        assert store.delete(model_key("m"), mine[:1]) == 0
+        assert set(store.get_live([*mine, *theirs], NOW)) == {mine[1], *theirs}
+
+    def test_many_ids_are_handled_at_once(self, store: ScalarStore) -> None:
+        ids = put(store, *(answer(f"q{number}") for number in range(1200)))
+        assert len(store.get_live(ids, NOW)) == 1200
+        assert len(store.embeddings(ids)) == 1200
+        assert store.delete(model_key("m"), ids) == 1200
+
+    def test_deleting_by_tag(self, store: ScalarStore) -> None:
+        ids = put(
+            store,
+            answer("a", tags=("red", "big")),
+            answer("b", tags=("Red",)),
+            answer("c", tags=("red ", "red ")),
+            answer("d"),
+        )
+        theirs = put(store, answer("a", model="n", tags=("red",)))
+        assert store.delete_tagged(model_key("m"), ["red", "big", "red"]) == 1
+        assert set(store.get_live([*ids, *theirs], NOW)) == {*ids[1:], *theirs}
+        assert store.delete_tagged(model_key("m"), []) == 0
+
+    def test_truncating_empties_one_model_and_its_log(self, store: ScalarStore) -> None:
+        mine = put(store, answer("a"), answer("b"))
+        theirs = put(store, answer("a", model="n"))
+        writing = store.add([answer("c")])
+        store.write_log([line("m"), line("n")])
+        assert store.truncate(model_key("m")) == 2
+        assert store.truncate(model_key("m")) == 0
+        assert set(store.get_live([*mine, *theirs], NOW)) == set(theirs)
+        assert store.trim_log(NOW + 1) == 1
+        with pytest.raises(ScalarStoreError):
+            store.activate(writing, ["m/c"])
+
+    def test_dead_rows_are_listed_until_purged(self, store: ScalarStore) -> None:
+        ids = put(store, answer("a", tags=("t",)), answer("b"), answer("c"))
+        store.delete(model_key("m"), ids[:2])
+        assert [(row.id, row.model, row.embedder) for row in store.dead(1)] == [(ids[0], "m", "hash-v1")]
+        store.purge(ids)
+        assert store.dead(10) == []
+        assert set(store.get_live(ids, NOW)) == {ids[2]}
+
+    def test_models_and_counts(self, store: ScalarStore) -> None:
+        put(store, answer("a", model="gpt-4"), answer("b", model="gpt-4"), answer("a", model="GPT-4 "))
+        assert sorted(store.models()) == ["GPT-4 ", "gpt-4"]
+        assert store.count(model_key("gpt-4")) == 2
+        assert store.count(model_key("none")) == 0
+
+    def test_only_vectors_of_the_embedder_are_listed(self, store: ScalarStore) -> None:
+        ids = put(store, answer("a"), answer("b", embedder="other"), answer("c", embedder="", embedding=None))
+        assert store.embedded_ids(model_key("m"), "hash-v1") == ids[:1]
+        assert {row.id for row in store.embeddings(ids)} == set(ids[:2])
+
+    def test_hits_add_up(self, store: ScalarStore) -> None:
+        [id_] = put(store, answer("q"))
+        store.record_hits({id_: HitUse(2, NOW), 10**6: HitUse(1, NOW)})
+        store.record_hits({id_: HitUse(1, NOW + 1)})
+        assert store.get_live([id_], NOW)[id_].hit_count == 3
+
+    def test_old_log_lines_are_trimmed(self, store: ScalarStore) -> None:
+        store.write_log([line(at=NOW - 100), line(at=NOW)])
+        assert store.trim_log(NOW - 50) == 1
+        assert store.trim_log(NOW + 50) == 1
+
+    def test_many_threads_write_at_once(self, store: ScalarStore) -> None:
+        def write(worker: int) -> None:
+            for number in range(10):
+                put(store, answer(f"{worker}-{number}"), answer("shared"))
+
+        threads = [threading.Thread(target=write, args=(worker,)) for worker in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert store.count(model_key("m")) == 81
+        assert len(store.dead(1000)) == 79
+
+    def test_a_closed_store_says_so(self, store: ScalarStore) -> None:
+        store.ping()
+        store.close()
+        store.close()
+        with pytest.raises(ScalarStoreError):
+            store.ping()
