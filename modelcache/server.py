@@ -2,6 +2,7 @@
 
 import json
 import logging
+import select
 import signal
 import socket
 import sys
@@ -144,12 +145,18 @@ def _drain(
 ) -> None:
     """Take no more connections and answer the requests that have arrived."""
     service.drain()
+    # Whoever is still in the listener's queue believes to be connected, and may have sent a request.
+    while select.select([server.socket], [], [], 0)[0]:
+        wasyncore.loop(timeout=0, map=sockets, count=1)
     server.accepting = False
-    server.socket.close()
     server.del_channel(sockets)
+    server.socket.close()
     deadline = monotonic() + timeout
-    while monotonic() < deadline and any(channel.is_busy() for channel in server.active_channels.values()):
+    busy = True
+    while busy and monotonic() < deadline:
+        # One round reads what has come meanwhile, so that quiet afterwards is quiet.
         wasyncore.loop(timeout=DRAIN_POLL_SECONDS, map=sockets, count=1)
+        busy = any(channel.is_busy() for channel in server.active_channels.values())
     server.task_dispatcher.shutdown(timeout=max(1.0, deadline - monotonic()))
     wasyncore.close_all(sockets)
 

@@ -66,5 +66,6 @@ def normalise_rows(vectors: NDArray[np.floating]) -> Embeddings:
     """Return float32 rows of unit length; a row of zeros stays zeros."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Embeddings = rows / np.where(lengths > 0, lengths, 1).astype(np.float32)
+    lengths[lengths == 0] = 1
+    unit: Embeddings = rows / lengths
     return unit

@@ -1,0 +1,87 @@
+"""A service in a process of its own, for what only a real process can show."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.client import Json, user
+
+ROOT = Path(__file__).parent.parent
+LISTENS = "modelcache listens on "
+START_SECONDS = 60.0
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Return when the condition holds; fail when it has not within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.01)
+
+
+class RunningService:
+    """Starts ``python ARGUMENTS`` and speaks to it over HTTP; the port is a free one."""
+
+    def __init__(self, data_dir: Path, *arguments: str, **environ: str) -> None:
+        self.process = self.started(data_dir, *(arguments or ("-m", "tests.serve_hash")), **environ)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith(LISTENS):
+            raise AssertionError(f"the service did not start: {self.process.communicate()}")
+        self.url = line.removeprefix(LISTENS).strip()
+        self.http = requests.Session()
+
+    @staticmethod
+    def started(data_dir: Path, *arguments: str, **environ: str) -> "subprocess.Popen[str]":
+        """Start the process; what it says is left to the caller."""
+        own = {"MODELCACHE_PORT": "0", "MODELCACHE_DATA_DIR": str(data_dir), "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **own, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_ready(self) -> "RunningService":
+        """Return when /ready says so."""
+        wait_until(lambda: self.http.get(f"{self.url}/ready").status_code == 200, "being ready")
+        return self
+
+    def post(self, body: Any) -> Json:
+        reply: Json = self.http.post(f"{self.url}/modelcache", json=body).json()
+        return reply
+
+    def query(self, text: str, model: str = "m") -> Json:
+        return self.post({"type": "query", "scope": {"model": model}, "query": user(text)})
+
+    def insert(self, pairs: Sequence[tuple[str, str]], model: str = "m") -> Json:
+        chat_info = [{"query": user(question), "answer": answer} for question, answer in pairs]
+        return self.post({"type": "insert", "scope": {"model": model}, "chat_info": chat_info})
+
+    def remove(self, remove_type: str, model: str = "m", **more: Any) -> Json:
+        return self.post({"type": "remove", "scope": {"model": model}, "remove_type": remove_type} | more)
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.wait()
+
+    def terminate(self) -> int:
+        """Ask the process to stop, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the end and release what belongs to the process."""
+        self.process.communicate(timeout=START_SECONDS)
+        self.http.close()
+        return self.process.returncode
