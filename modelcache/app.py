@@ -72,12 +72,6 @@ def create_app(
         logger.error("a request failed unexpectedly", exc_info=exc)
         return _json(reply.error("query", UNEXPECTED_CODES["query"], UNEXPECTED_DESC), 500)
 
-    @app.after_request
-    def say_goodbye(response: Response) -> Response:
-        if service.draining:
-            response.headers["Connection"] = "close"
-        return response
-
     if open_now:
         service.open()
     return app

@@ -14,7 +14,7 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from modelcache.adapter import reply
 from modelcache.app import create_app, get_service
@@ -32,6 +32,15 @@ CONNECTION_LIMIT = 1000
 READ_BEYOND_LIMIT = 16
 
 
+class _Task(WSGITask):
+    def build_response_header(self) -> bytes:
+        if not self.channel.server.accepting:
+            # Draining: the client is told not to send its next request here.
+            self.set_close_on_finish()
+        header: bytes = super().build_response_header()
+        return header
+
+
 class _JsonErrorTask(ErrorTask):
     """Renders what waitress refuses by itself in the shape of every other error."""
 
@@ -47,6 +56,7 @@ class _JsonErrorTask(ErrorTask):
 
 
 class _Channel(HTTPChannel):
+    task_class = _Task
     error_task_class = _JsonErrorTask
 
     def is_busy(self) -> bool:

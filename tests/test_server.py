@@ -122,7 +122,8 @@ def test_many_connections_at_once_are_served(tmp_path: Path) -> None:
 
     def hit(_: int) -> bool:
         barrier.wait()
-        return bool(requests.post(f"{service.url}/modelcache", json=ask("q")).json()["cacheHit"])
+        with requests.Session() as http:
+            return bool(http.post(f"{service.url}/modelcache", json=ask("q")).json()["cacheHit"])
 
     with ThreadPoolExecutor(40) as pool:
         assert all(pool.map(hit, range(40)))

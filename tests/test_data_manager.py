@@ -1,0 +1,179 @@
+"""The two stores together: what each failure leaves, and what a restart makes of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
+from modelcache.manager.data_manager import SSDataManager, to_bytes
+from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.scalar_data.base import NewAnswer
+from modelcache.manager.scalar_data.sqlite import SqliteStorage
+from modelcache.manager.vector_data.faiss import FaissStore
+from tests.contracts.scalar_store import answer
+from tests.contracts.vector_store import DIMENSION, vectors
+
+P = "p" * 40
+VECTORS = vectors(500)
+
+
+def opened(folder: Path, embedder: str = "hash-v1") -> SSDataManager:
+    manager = SSDataManager(
+        SqliteStorage(folder / "modelcache.db"), FaissStore(folder / "faiss", DIMENSION), embedder
+    )
+    manager.open()
+    return manager
+
+
+def new(number: int, **more: Any) -> NewAnswer:
+    return answer(f"q{number}", f"a{number}", embedding=to_bytes(VECTORS[number]), **more)
+
+
+def nearest(manager: SSDataManager, number: int, k: int = 3) -> list[str]:
+    return [found.entry.answer for found in manager.search("m", P, VECTORS[number], k)]
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[SSDataManager]:
+    manager = opened(tmp_path)
+    yield manager
+    manager.close()
+
+
+def test_what_is_inserted_is_found_both_ways(manager: SSDataManager) -> None:
+    ids = manager.insert("m", [new(0), new(1)])
+    exact = manager.find_exact("m/q1")
+    assert exact is not None
+    assert exact.id == ids[1]
+    [first, *_] = manager.search("m", P, VECTORS[1], 2)
+    assert (first.entry.id, first.similarity) == (ids[1], pytest.approx(1.0, abs=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("store", "method"), [("scalars", "add"), ("vectors", "add"), ("scalars", "activate")]
+)
+def test_a_failed_insert_leaves_nothing_and_the_old_answer(
+    manager: SSDataManager, store: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [old] = manager.insert("m", [new(0)])
+
+    def fail(*_: object) -> None:
+        raise VectorStoreError("on the third call") if store == "vectors" else ScalarStoreError("out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(manager, store), method, fail)
+        with pytest.raises(StoreError):
+            manager.insert("m", [new(0), new(1), new(2)])
+    kept = manager.find_exact("m/q0")
+    assert kept is not None
+    assert kept.id == old
+    assert nearest(manager, 1) == ["a0"]
+    manager.sweep()
+    assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == [old]
+    assert manager.scalars.dead(10) == []
+
+
+def test_rows_that_could_not_be_discarded_never_answer(
+    manager: SSDataManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ScalarStoreError("out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.scalars, "activate", fail)
+        patch.setattr(manager.scalars, "discard", fail)
+        with pytest.raises(ScalarStoreError):
+            manager.insert("m", [new(0)])
+    assert manager.find_exact("m/q0") is None
+    assert nearest(manager, 0) == []
+    manager.close()
+    again = opened(tmp_path)
+    again.sweep()
+    assert again.vectors.ids(collection_name("m", "hash-v1")).tolist() == []
+    again.close()
+
+
+def test_removed_neighbours_do_not_hide_a_living_one(manager: SSDataManager) -> None:
+    near = np.stack([VECTORS[0]] * 200)
+    manager.insert("m", [answer(f"q{n}", f"a{n}", embedding=to_bytes(row)) for n, row in enumerate(near)])
+    [living] = manager.insert("m", [answer("living", "alive", embedding=to_bytes(VECTORS[1]))])
+    manager.delete("m", range(1, living))
+    assert [found.entry.id for found in manager.search("m", P, VECTORS[0], 1)] == [living]
+
+
+def test_a_replaced_entry_is_never_found_by_its_vector(manager: SSDataManager) -> None:
+    manager.insert("m", [new(0)])
+    manager.insert("m", [answer("q0", "newer", embedding=to_bytes(VECTORS[0]))])
+    assert nearest(manager, 0) == ["newer"]
+
+
+def test_a_sweep_removes_vectors_and_rows_for_good(manager: SSDataManager) -> None:
+    ids = manager.insert("m", [new(0), new(1), new(2, expires_at=1.0)])
+    manager.delete("m", ids[:1])
+    assert manager.sweep() == 2
+    assert manager.sweep() == 0
+    assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == [ids[1]]
+    assert manager.scalars.count(model_key("m")) == 1
+
+
+def test_a_truncate_stands_when_the_vector_store_fails(
+    manager: SSDataManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.insert("m", [new(0), new(1)])
+
+    def fail(*_: object) -> None:
+        raise VectorStoreError("out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.vectors, "truncate", fail)
+        assert manager.truncate("m") == 2
+    assert nearest(manager, 0) == []
+    manager.sweep()
+    assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == []
+
+
+@pytest.mark.parametrize("loss", ["no file", "older", "damaged"])
+def test_the_index_is_rebuilt_from_the_rows(tmp_path: Path, loss: str) -> None:
+    manager = opened(tmp_path)
+    manager.insert("m", [new(number) for number in range(100)])
+    manager.close()
+    [path] = (tmp_path / "faiss").glob("*.npz")
+    before = path.read_bytes()
+    manager = opened(tmp_path)
+    manager.delete("m", [1])
+    manager.insert("m", [new(number) for number in range(100, 200)])
+    manager.close()
+    {"no file": path.unlink, "older": lambda: path.write_bytes(before)}.get(
+        loss, lambda: path.write_bytes(before[:-100])
+    )()
+    manager = opened(tmp_path)
+    assert len(manager.vectors.ids(collection_name("m", "hash-v1"))) == 199
+    assert nearest(manager, 0, 1) != ["a0"]
+    assert all(nearest(manager, number, 1) == [f"a{number}"] for number in range(1, 200))
+    manager.close()
+
+
+def test_vectors_of_another_embedder_are_never_compared(tmp_path: Path) -> None:
+    manager = opened(tmp_path)
+    manager.insert("m", [new(0)])
+    manager.close()
+    other = opened(tmp_path, "other-v2")
+    assert nearest(other, 0) == []
+    assert other.find_exact("m/q0") is not None
+    other.insert("m", [new(1, embedder="other-v2")])
+    assert nearest(other, 0) == ["a1"]
+    other.delete("m", [1])
+    other.sweep()
+    other.close()
+    back = opened(tmp_path)
+    assert nearest(back, 0) == []
+    back.close()
+
+
+def test_asking_about_models_that_do_not_exist_costs_no_memory(manager: SSDataManager) -> None:
+    for number in range(100):
+        manager.search(f"none-{number}", P, VECTORS[0], 1)
+    assert manager._reconciled == set()
