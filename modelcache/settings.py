@@ -182,17 +182,26 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def settings_table() -> list[tuple[str, str, str, str]]:
-    """Return (environment variable, type, default, help) for each setting, in order."""
+def settings_table() -> list[tuple[str, str, str]]:
+    """Return (environment variable, default, help) for each setting, in order."""
     rows = []
     for name, field in Settings.model_fields.items():
-        schema = Settings.model_json_schema()["properties"][name]
-        kinds = [part.get("type", "") for part in schema.get("anyOf", [schema])]
         default = field.default
         if isinstance(default, SecretStr):
             default = default.get_secret_value()
         if isinstance(default, tuple):
             default = ",".join(default)
         shown = "" if default is None else str(default)
-        rows.append((ENV_PREFIX + name.upper(), kinds[0], shown, field.description or ""))
+        rows.append((ENV_PREFIX + name.upper(), shown, field.description or ""))
     return rows
+
+
+def print_settings_table() -> None:
+    """Print the settings as a Markdown table: what the README shows."""
+    print("| variable | default | meaning |\n| --- | --- | --- |")
+    for variable, default, meaning in settings_table():
+        print(f"| `{variable}` | {f'`{default}`' if default else ''} | {meaning} |")
+
+
+if __name__ == "__main__":
+    print_settings_table()

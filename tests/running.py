@@ -30,7 +30,18 @@ class RunningService:
     """Starts ``python ARGUMENTS`` and speaks to it over HTTP; the port is a free one."""
 
     def __init__(self, data_dir: Path, *arguments: str, **environ: str) -> None:
-        self.process = self.started(data_dir, *(arguments or ("-m", "tests.serve_hash")), **environ)
+        self._meet(self.started(data_dir, *(arguments or ("-m", "tests.serve_hash")), **environ))
+
+    @classmethod
+    def of(cls, process: "subprocess.Popen[str]") -> "RunningService":
+        """Speak to a process that was started otherwise."""
+        service = cls.__new__(cls)
+        service._meet(process)
+        return service
+
+    def _meet(self, process: "subprocess.Popen[str]") -> None:
+        """Read where the process listens."""
+        self.process = process
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith(LISTENS):

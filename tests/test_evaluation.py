@@ -1,0 +1,122 @@
+"""Each evaluation's rank, and what its threshold means."""
+
+from typing import Any
+
+import pytest
+
+from modelcache.core import Cache
+from modelcache.manager.data_manager import Candidate
+from modelcache.manager.scalar_data.base import CachedAnswer
+from modelcache.processor.post import first, random_one
+from modelcache.processor.pre import Message, make_question
+from modelcache.settings import make_settings
+from modelcache.similarity_evaluation.base import SimilarityEvaluation
+from modelcache.similarity_evaluation.factory import get_evaluation
+from tests.client import CacheClient
+from tests.conftest import AppFactory
+from tests.hash_embedder import NEAR
+
+QUESTION = make_question("m", {}, [Message("user", "q")], make_settings({}))
+
+
+def candidate(similarity: float, fingerprint: str = "f", id_: int = 1) -> Candidate:
+    return Candidate(CachedAnswer(id_, "k", "p", fingerprint, "q", "a", 0, None), similarity)
+
+
+def evaluation(**settings: Any) -> SimilarityEvaluation:
+    return get_evaluation(make_settings(settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "similarity", "rank"),
+    [
+        ({"evaluation": "cosine"}, 0.9, 0.9),
+        ({"evaluation": "cosine"}, -0.5, 0.0),
+        ({"evaluation": "cosine"}, 1.0000001, 1.0),
+        ({"evaluation": "distance"}, 1.0, 4.0),
+        ({"evaluation": "distance"}, 0.9, 3.8),
+        ({"evaluation": "distance"}, -1.0, 0.0),
+        ({"evaluation": "distance", "distance_max": 2.0}, 0.5, 1.0),
+        ({"evaluation": "distance", "distance_positive": True}, 0.9, 0.9),
+        ({"evaluation": "exact_match"}, 1.0, 0.0),
+    ],
+)
+def test_rank(settings: dict[str, Any], similarity: float, rank: float) -> None:
+    assert evaluation(**settings).rank(QUESTION, candidate(similarity)) == pytest.approx(rank)
+
+
+def test_an_equal_fingerprint_is_an_exact_match() -> None:
+    assert evaluation(evaluation="exact_match").rank(QUESTION, candidate(0.1, QUESTION.fingerprint)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"evaluation": "cosine"},
+        {"evaluation": "distance"},
+        {"evaluation": "distance", "distance_positive": True},
+    ],
+)
+@pytest.mark.parametrize("cosine", [0.5, 0.9, 0.99])
+def test_a_calibrated_cosine_means_the_same_under_every_evaluation(
+    settings: dict[str, Any], cosine: float
+) -> None:
+    judge = evaluation(**settings)
+    threshold = judge.threshold(cosine)
+    assert judge.accepts(QUESTION, candidate(cosine + 1e-6), threshold)
+    assert not judge.accepts(QUESTION, candidate(cosine - 1e-6), threshold)
+
+
+def test_the_reference_threshold_of_the_distance_evaluation() -> None:
+    judge = evaluation(evaluation="distance")
+    assert judge.accepts(QUESTION, candidate(0.91), 0.95)
+    assert not judge.accepts(QUESTION, candidate(0.89), 0.95)
+
+
+def test_exact_match_ignores_the_threshold() -> None:
+    assert not evaluation(evaluation="exact_match").accepts(QUESTION, candidate(1.0), 0.0)
+
+
+@pytest.mark.parametrize("name", ["cosine", "distance"])
+def test_near_copies_hit_under_it(make_app: AppFactory, name: str) -> None:
+    client = CacheClient(make_app(evaluation=name).test_client())
+    client.insert(("q", "a"))
+    assert client.query("q" + NEAR)["hit_type"] == "semantic"
+    assert not client.query("something else")["cacheHit"]
+
+
+def test_only_equal_questions_hit_under_exact_match(make_app: AppFactory) -> None:
+    client = CacheClient(make_app(evaluation="exact_match").test_client())
+    client.insert(("q", "a"))
+    assert client.query("q")["hit_type"] == "exact"
+    assert not client.query("q" + NEAR, threshold=0)["cacheHit"]
+
+
+def test_thresholds_for_short_and_long_texts(make_app: AppFactory) -> None:
+    app = make_app(similarity_threshold=0.9, similarity_threshold_long=0.97, long_text_chars=20)
+    client = CacheClient(app.test_client())
+    long = "a question that is longer than twenty characters"
+    client.insert(("q", "a"), (long, "b"))
+    assert client.query("q" + NEAR)["cacheHit"]
+    assert not client.query(long + NEAR)["cacheHit"]
+    assert client.query(long + NEAR, threshold=0.9)["cacheHit"]
+
+
+def test_an_embedder_brings_its_own_thresholds(cache: Cache) -> None:
+    settings = cache.settings
+    short = make_question("m", {}, [Message("user", "q")], settings)
+    long = make_question("m", {}, [Message("user", "q" * (settings.long_text_chars + 1))], settings)
+    assert (cache.threshold(short), cache.threshold(long)) == (0.9, 0.95)
+
+
+def test_post_processing() -> None:
+    candidates = [candidate(1 - number / 100, id_=number) for number in range(5)]
+    assert first(candidates).entry.id == 0
+    assert {random_one(candidates).entry.id for _ in range(500)} == set(range(5))
+
+
+def test_random_one_answers_with_any_accepted_entry(make_app: AppFactory) -> None:
+    client = CacheClient(make_app(post_process="random_one", top_k=2).test_client())
+    client.insert(("q" + NEAR, "near"), ("q" + NEAR + NEAR, "nearer"), ("far away", "far"))
+    answers = {client.query("q", threshold=0.5)["answer"] for _ in range(100)}
+    assert answers == {"near", "nearer"}

@@ -1,0 +1,75 @@
+"""A newcomer's first minutes: the scripts in a clean copy, from anywhere, with spaces in the path."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, RunningService
+
+DEMO_SECONDS = 300
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Copy what git tracks into a folder with a space in its name."""
+    folder = tmp_path / "a clean clone"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def start_demo(clone: Path, data_dir: Path, **environ: str) -> RunningService:
+    """Run scripts/demo from another folder."""
+    environ |= {"MODELCACHE_PORT": "0", "MODELCACHE_DATA_DIR": str(data_dir)}
+    process = subprocess.Popen(
+        [clone / "scripts" / "demo"],
+        cwd="/",
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return RunningService.of(process)
+
+
+def test_one_command_installs_and_starts_the_demo(clone: Path, tmp_path: Path) -> None:
+    service = start_demo(clone, tmp_path / "data").wait_ready()
+    service.insert([("你是谁?", "a semantic cache")])
+    assert service.query("你是谁")["answer"] == "a semantic cache"
+    assert service.terminate() == 0
+    # The second start installs nothing, so it needs no package index.
+    again = start_demo(clone, tmp_path / "data", PIP_NO_INDEX="1", PIP_FIND_LINKS="").wait_ready()
+    assert again.query("你是谁")["answer"] == "a semantic cache"
+    assert again.terminate() == 0
+
+
+def test_the_package_installs_with_its_configuration(clone: Path, tmp_path: Path) -> None:
+    target = tmp_path / "installed"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
+    subprocess.run([*install, str(clone)], check=True, capture_output=True, timeout=DEMO_SECONDS)
+    code = "import modelcache.settings as s; print(s.__file__, s.load_settings('demo').embedder)"
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(target)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert output.split() == [str(target / "modelcache" / "settings.py"), "e5"]
+
+
+def test_a_run_without_tests_fails(tmp_path: Path) -> None:
+    empty = tmp_path / "test_nothing.py"
+    empty.touch()
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", str(empty)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode != 0
