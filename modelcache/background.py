@@ -36,7 +36,7 @@ class BackgroundWriter:
     def __init__(self, scalars: ScalarStore, capacity: int) -> None:
         self.dropped = 0
         self._scalars = scalars
-        self._queue: queue.Queue[_Hit | LogLine] = queue.Queue(capacity)
+        self._queue: queue.Queue[_Hit | LogLine | threading.Event] = queue.Queue(capacity)
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-writer", daemon=True)
@@ -51,14 +51,14 @@ class BackgroundWriter:
         self._put(line)
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
-        """Wait until all that was queued is written; False if that took longer than ``timeout``."""
+        """Wait until what was queued before is written; False if that took longer than ``timeout``."""
+        written = threading.Event()
         self._hurry.set()
         try:
-            with self._queue.all_tasks_done:
-                return self._queue.all_tasks_done.wait_for(lambda: self._queue.unfinished_tasks == 0, timeout)
-        finally:
-            if not self._closing.is_set():
-                self._hurry.clear()
+            self._queue.put(written, timeout=timeout)
+        except queue.Full:
+            return False
+        return written.wait(timeout)
 
     def close(self) -> None:
         """Write what is queued and stop; harmless when repeated."""
@@ -80,7 +80,8 @@ class BackgroundWriter:
                 batch = [self._queue.get(timeout=LINGER_SECONDS)]
             except queue.Empty:
                 continue
-            self._hurry.wait(LINGER_SECONDS)
+            if self._hurry.wait(LINGER_SECONDS) and not self._closing.is_set():
+                self._hurry.clear()
             while len(batch) < BATCH_ITEMS and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
@@ -89,11 +90,11 @@ class BackgroundWriter:
                 logger.exception("%d log lines or hit counts could not be written", len(batch))
             except Exception:
                 logger.exception("the background writer failed unexpectedly and goes on")
-            finally:
-                for _ in batch:
-                    self._queue.task_done()
+            for item in batch:
+                if isinstance(item, threading.Event):
+                    item.set()
 
-    def _write(self, batch: Sequence[_Hit | LogLine]) -> None:
+    def _write(self, batch: Sequence[_Hit | LogLine | threading.Event]) -> None:
         lines = [item for item in batch if isinstance(item, LogLine)]
         uses: dict[int, HitUse] = {}
         for item in batch:

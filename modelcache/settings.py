@@ -32,6 +32,7 @@ def _split_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 
@@ -45,8 +46,8 @@ class Settings(BaseModel):
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     threads: int = Field(8, ge=1, le=512, description="requests answered at the same time")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="a larger request body is refused with 413")
-    drain_timeout: float = Field(
-        30.0, gt=0, description="seconds that requests in flight get to finish after SIGTERM"
+    drain_timeout: Seconds = Field(
+        30.0, description="seconds that requests in flight get to finish after SIGTERM"
     )
     data_dir: Path = Field(
         Path("modelcache_data"), description="folder of the SQLite file and the FAISS snapshots"
@@ -70,7 +71,7 @@ class Settings(BaseModel):
     remote_api_key: SecretStr = Field(
         SecretStr(""), description="bearer token for the embeddings server; never logged"
     )
-    remote_timeout: float = Field(5.0, gt=0, description="seconds one call to it may take")
+    remote_timeout: Seconds = Field(5.0, description="seconds one call to it may take")
     remote_retries: int = Field(2, ge=0, le=10, description="further tries after a failed call")
     max_embed_chars: int = Field(
         2048,
@@ -93,7 +94,7 @@ class Settings(BaseModel):
     top_k: int = Field(5, ge=1, le=100, description="nearest entries looked at for one query")
     evaluation: str = Field("cosine", description="`cosine`, `distance` or `exact_match`")
     distance_max: float = Field(
-        4.0, gt=0, description="`distance`: the largest squared L2 distance, which ranks 0"
+        4.0, gt=0, le=4, description="`distance`: the largest squared L2 distance, which ranks 0"
     )
     distance_positive: bool = Field(
         False, description="`distance`: rank by the inner product, which grows with likeness"
@@ -116,13 +117,13 @@ class Settings(BaseModel):
     )
 
     query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
-    query_log_days: float = Field(30.0, gt=0, description="after how many days such a row is deleted")
+    query_log_days: float = Field(
+        30.0, gt=0, le=36_500, description="after how many days such a row is deleted"
+    )
     background_queue_size: int = Field(
         10_000, ge=1, description="log lines and hit counts that may wait; more are dropped and counted"
     )
-    sweep_interval: float = Field(
-        5.0, gt=0, description="seconds between sweeps of removed and expired entries"
-    )
+    sweep_interval: Seconds = Field(5.0, description="seconds between sweeps of removed and expired entries")
 
 
 def load_settings(

@@ -20,6 +20,10 @@ class TestFaiss(VectorStoreContract):
         store.close()
 
 
+def full_disk(fd: int) -> None:
+    raise OSError("no space left on device")
+
+
 def opened(folder: Path, dimension: int = DIMENSION) -> FaissStore:
     store = FaissStore(folder / "faiss", dimension)
     store.open()
@@ -98,17 +102,30 @@ def test_only_what_changed_enough_is_saved_meanwhile(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_failed_save_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_loses_nothing_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = opened(tmp_path)
-    store.add(A, [1], [P], vectors(1))
-
-    def full_disk(fd: int) -> None:
-        raise OSError("no space left on device")
-
+    many = SAVE_AFTER_CHANGES + 1
+    store.add(A, range(1, many + 1), [P] * many, vectors(many))
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full_disk)
         with pytest.raises(VectorStoreError):
-            store.close()
+            store.save()
+    assert len(store.ids(A)) == many
+    store.save()
+    store._unlock()
+    again = opened(tmp_path)
+    assert len(again.ids(A)) == many
+    again.close()
+
+
+def test_a_full_disk_does_not_keep_the_store_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = opened(tmp_path)
-    assert len(store.ids(A)) == 0
-    store.close()
+    store.add(A, [1], [P], vectors(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        store.close()
+    opened(tmp_path).close()

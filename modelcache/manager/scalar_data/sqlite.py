@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 FILE_NAME = "modelcache.db"
 BUSY_SECONDS = 10.0
-CACHED_CONNECTIONS = 16
 
 # A list of statements for each version of the schema; a change to it is one more list.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -96,7 +95,6 @@ class SqliteStorage(SqlStorage):
             # file never raises.
             self._pool = PooledDB(
                 _connector(self.path),
-                maxcached=CACHED_CONNECTIONS,
                 ping=0,
                 failures=sqlite3.NotSupportedError,
                 reset=None,

@@ -65,12 +65,14 @@ class FaissStore(VectorStore):
     def close(self) -> None:
         if self._lock_file is None:
             return
-        try:
-            for collection in list(self._collections.values()):
+        for collection in list(self._collections.values()):
+            try:
                 collection.save()
-        finally:
-            self._collections.clear()
-            self._unlock()
+            except VectorStoreError:
+                # Nothing is lost: the next start reads from the rows what the snapshot lacks.
+                logger.exception("a snapshot could not be saved")
+        self._collections.clear()
+        self._unlock()
 
     def ping(self) -> None:
         if self._lock_file is None:
