@@ -1,6 +1,6 @@
 """Backends by name: a table of import paths, each imported when it is first used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -10,14 +10,16 @@ from modelcache.errors import ConfigError
 class Registry:
     """Maps a backend's name to ``"module:class"``, so that an unused driver need not be installed."""
 
-    def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, targets: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
         self.kind = kind
         self.targets = dict(targets)
+        self.aliases = tuple(aliases)
+        """Names that the caller resolves; known to the reader of an error."""
 
     def load(self, name: str) -> Any:
         """Return the class registered as ``name``; ConfigError if there is none or its driver is absent."""
         if name not in self.targets:
-            known = ", ".join(sorted(self.targets))
+            known = ", ".join(sorted([*self.targets, *self.aliases]))
             raise ConfigError(f"unknown {self.kind} {name!r}; known are: {known}")
         module, _, attribute = self.targets[name].partition(":")
         try:

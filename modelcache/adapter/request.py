@@ -28,21 +28,34 @@ UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 # Fields of a message, besides its text, that change what is being asked.
 MEANINGFUL_EXTRAS = ("name", "tool_calls", "function_call")
 
-# What a missing or misshapen top-level field is told to be.
+# What a field is told to be when it is missing or misshapen; `[]` stands for an element of a list.
 EXPECTED = {
     "scope": 'an object such as {"model": "gpt-4"}',
-    "scope.model": f"a non-empty string of up to {MAX_MODEL_CHARS} characters",
+    "model": f"a non-empty string of up to {MAX_MODEL_CHARS} characters",
     "query": 'a list of messages such as [{"role": "user", "content": "…"}]',
+    "query[]": 'an object such as {"role": "user", "content": "…"}',
+    "role": "a non-empty string",
+    "content": 'a string or a list of {"type": "text", "text": "…"}',
+    "name": "a string",
+    "threshold": "a number from 0 to 1",
+    "top_k": f"an integer from 1 to {MAX_TOP_K}",
     "chat_info": 'a non-empty list of {"query": [messages], "answer": "…"}',
+    "chat_info[]": 'an object such as {"query": [messages], "answer": "…"}',
+    "answer": "a non-empty string",
+    "ttl": "a positive number of seconds",
+    "tags": "a list of non-empty strings",
+    "tags[]": f"a non-empty string of up to {MAX_TAG_CHARS} characters",
     "remove_type": "one of " + ", ".join(REMOVE_TYPES),
     "id_list": "a list of integers",
-    "tags": "a list of non-empty strings",
+    "id_list[]": "an integer",
 }
+CUSTOM = "field"
+MAX_NESTING = 32
 
 
 def _bad(message: str) -> PydanticCustomError:
     # The message is handed over as a value: braces in it are not placeholders.
-    return PydanticCustomError("field", "{message}", {"message": message})
+    return PydanticCustomError(CUSTOM, "{message}", {"message": message})
 
 
 def _join_parts(content: Any) -> Any:
@@ -79,6 +92,21 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _shallow(value: Any) -> Any:
+    """Refuse what is nested so deep that hashing it could exhaust the stack."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return value
+    raise _bad(f"is nested deeper than {MAX_NESTING} levels")
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
 NonEmptyText = Annotated[str, Field(min_length=1), AfterValidator(_encodable)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MAX_MODEL_CHARS), AfterValidator(_encodable)]
@@ -92,9 +120,9 @@ class _Strict(BaseModel):
 class MessageBody(_Strict):
     role: NonEmptyText
     content: Annotated[Text, BeforeValidator(_join_parts)]
-    name: Any = None
-    tool_calls: Any = None
-    function_call: Any = None
+    name: Text | None = None
+    tool_calls: Annotated[Any, AfterValidator(_shallow)] = None
+    function_call: Annotated[Any, AfterValidator(_shallow)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -172,9 +200,9 @@ class RemoveRequest(_Strict):
     @model_validator(mode="after")
     def _names_what_to_remove(self) -> "RemoveRequest":
         if self.remove_type == "delete_by_id" and self.id_list is None:
-            raise _bad(f"id_list is missing; expected {EXPECTED['id_list']}")
+            raise _bad(_missing("id_list", "id_list"))
         if self.remove_type == "delete_by_tag" and self.tags is None:
-            raise _bad(f"tags is missing; expected {EXPECTED['tags']}")
+            raise _bad(_missing("tags", "tags"))
         return self
 
 
@@ -236,11 +264,19 @@ def _refuse_constant(name: str) -> Any:
 
 def _describe(loc: tuple[int | str, ...], kind: str, message: str) -> str:
     """Say which field is wrong and what was expected, such as ``chat_info[0].answer: …``."""
-    path = ""
+    path = leaf = ""
     for step in loc:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        if isinstance(step, int):
+            path, leaf = f"{path}[{step}]", f"{leaf}[]"
+        else:
+            path, leaf = f"{path}.{step}", step
     path = path.removeprefix(".")
+    if kind == CUSTOM or leaf not in EXPECTED:
+        return f"{path}: {message}" if path else message
     if kind == "missing":
-        return f"{path} is missing; expected {EXPECTED.get(path, 'a value')}"
-    expected = f"; expected {EXPECTED[path]}" if path in EXPECTED else ""
-    return f"{path}: {message}{expected}" if path else message
+        return _missing(path, leaf)
+    return f"{path}: expected {EXPECTED[leaf]}"
+
+
+def _missing(path: str, leaf: str) -> str:
+    return f"{path} is missing; expected {EXPECTED[leaf]}"

@@ -9,6 +9,7 @@ from modelcache.registry import Registry
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
+AUTO = "auto"
 EMBEDDERS = Registry(
     "embedder",
     {
@@ -16,13 +17,14 @@ EMBEDDERS = Registry(
         "text2vec": "modelcache.embedding.text2vec:Text2VecEmbedder",
         "remote": "modelcache.embedding.remote:RemoteEmbedder",
     },
+    aliases=[AUTO],
 )
 
 
 def get_embedder(settings: "Settings") -> Embedder:
     """Build the embedder that the settings name; nothing is loaded before its ``open``."""
     name = settings.embedder
-    if name == "auto":
+    if name == AUTO:
         name = "text2vec" if _text2vec_is_in_place(settings) else "e5"
     embedder: Embedder = EMBEDDERS.load(name).from_settings(settings)
     return embedder
