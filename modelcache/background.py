@@ -1,5 +1,6 @@
 """What happens beside the requests: log lines and hit counts are written, removed entries swept."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -64,6 +65,8 @@ class BackgroundWriter:
         """Write what is queued and stop; harmless when repeated."""
         self._closing.set()
         self._hurry.set()
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(threading.Event())  # wakes a writer that waits for something to do
         self._thread.join(CLOSE_SECONDS)
         if self.dropped:
             logger.warning("%d log lines or hit counts were dropped: the queue was full", self.dropped)

@@ -10,7 +10,7 @@ from flask import Flask
 from modelcache.app import create_app, get_service
 from modelcache.core import Cache
 from tests.client import CacheClient
-from tests.hash_embedder import HashEmbedder
+from tests.hash_embedder import NEAR, HashEmbedder
 
 AppFactory = Callable[..., Flask]
 
@@ -44,3 +44,10 @@ def client(app: Flask) -> CacheClient:
 def cache(app: Flask) -> Cache:
     """The open cache behind ``app``."""
     return get_service(app).cache
+
+
+@pytest.fixture
+def filled(app: Flask) -> Flask:
+    """An app that holds two entries, and whose query finds the vectors of one."""
+    CacheClient(app.test_client()).insert(("q" + NEAR, "near"), ("kept", "b"))
+    return app

@@ -5,7 +5,7 @@ import json
 import re
 import sqlite3
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 import pytest
@@ -25,6 +25,9 @@ COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,99}")
 
 QUESTION = "what is the answer?"
 numbers = itertools.count()
+
+Scope = Mapping[str, ScopeValue]
+NO_KEYS: Scope = {}
 many = settings(max_examples=80, deadline=None, database=None)
 
 SPELLINGS: list[Callable[[str], str]] = [
@@ -140,7 +143,7 @@ scope_keys = st.sampled_from(["temperature", "Temperature", "version", "a", "b",
 scopes = st.dictionaries(scope_keys, scope_values, max_size=3)
 
 
-def meaning(scope: dict[str, ScopeValue]) -> Json:
+def meaning(scope: Scope) -> Json:
     """Give what scopes are compared by: 1 and 1.0 are one number, but no truth value and no text."""
     return {key: (isinstance(value, bool), isinstance(value, str), value) for key, value in scope.items()}
 
@@ -154,7 +157,7 @@ def look_alikes(value: ScopeValue) -> list[ScopeValue]:
 
 
 @st.composite
-def two_scopes(draw: st.DrawFn) -> tuple[dict[str, ScopeValue], dict[str, ScopeValue]]:
+def two_scopes(draw: st.DrawFn) -> tuple[Scope, Scope]:
     """Draw two scopes that differ; often by a key, or by a value that looks alike."""
     first = draw(scopes)
     second = dict(first)
@@ -185,7 +188,7 @@ def client(app: Flask) -> CacheClient:
     return CacheClient(app.test_client())
 
 
-def ask(client: CacheClient, model: str, **scope: ScopeValue) -> tuple[str, str]:
+def ask(client: CacheClient, model: str, scope: Scope = NO_KEYS) -> tuple[str, str]:
     """Return the answers to the question and to a rephrased one, at the most generous threshold."""
     exact = client.query(QUESTION, model=model, scope=dict(scope))
     near = client.query(QUESTION + NEAR, model=model, scope=dict(scope), threshold=0)
@@ -193,7 +196,7 @@ def ask(client: CacheClient, model: str, **scope: ScopeValue) -> tuple[str, str]
     return exact["answer"], near["answer"]
 
 
-def fill(client: CacheClient, model: str, answer: str, **scope: ScopeValue) -> int:
+def fill(client: CacheClient, model: str, answer: str, scope: Scope = NO_KEYS) -> int:
     reply = client.post(
         {
             "type": "insert",
@@ -270,15 +273,15 @@ def test_models_are_registered_apart(client: CacheClient, pair: tuple[str, str])
 @many
 @given(model=names, pair=two_scopes())
 def test_scopes_of_a_model_never_share_entries(
-    client: CacheClient, model: str, pair: tuple[dict[str, ScopeValue], dict[str, ScopeValue]]
+    client: CacheClient, model: str, pair: tuple[Scope, Scope]
 ) -> None:
     first, second = pair
     emptied(client, model)
-    fill(client, model, "of the first", **first)
-    assert ask(client, model, **second) == ("", "")
-    fill(client, model, "of the second", **second)
-    assert ask(client, model, **first) == ("of the first", "of the first")
-    assert ask(client, model, **second) == ("of the second", "of the second")
+    fill(client, model, "of the first", first)
+    assert ask(client, model, second) == ("", "")
+    fill(client, model, "of the second", second)
+    assert ask(client, model, first) == ("of the first", "of the first")
+    assert ask(client, model, second) == ("of the second", "of the second")
     assert truncate(client, model) == "delete_count: 2"
 
 
