@@ -12,7 +12,13 @@ from modelcache.adapter import (
 )
 from modelcache.adapter.reply import Reply
 from modelcache.core import Service
-from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, ModelCacheError, RequestError
+from modelcache.errors import (
+    UNEXPECTED_CODES,
+    UNEXPECTED_DESC,
+    ModelCacheError,
+    RequestError,
+    UnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +31,7 @@ def handle(service: Service, body: bytes) -> tuple[Reply, int]:
         request_type = request.read_type(fields)
         return _dispatch(service, request.parse(request_type, fields)), 200
     except ModelCacheError as exc:
-        if not isinstance(exc, RequestError):
+        if not isinstance(exc, RequestError | UnavailableError):
             logger.warning("%s failed: %s", request_type, exc, exc_info=exc.__cause__ is not None)
         return reply.error(request_type, exc.code(request_type), exc.public), exc.http_status
     except Exception:

@@ -56,7 +56,7 @@ class SSDataManager:
         self.vectors.open()
         try:
             self.scalars.open()
-            undone = self.scalars.discard_unfinished()
+            undone = self.scalars.discard_unfinished(time())
             if undone:
                 logger.info("undid %d entries whose insert was never acknowledged", undone)
             for model in self.scalars.models():

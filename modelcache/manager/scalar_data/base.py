@@ -128,8 +128,11 @@ class ScalarStore(ABC):
         """Soft-delete those of the rows that are still WRITING."""
 
     @abstractmethod
-    def discard_unfinished(self) -> int:
-        """Soft-delete every row in state WRITING and return how many; only while nobody writes."""
+    def discard_unfinished(self, before: float) -> int:
+        """Soft-delete the rows that entered state WRITING before this time; returns how many.
+
+        Younger ones may still be on their way to being live in another process.
+        """
 
     @abstractmethod
     def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:

@@ -64,6 +64,12 @@ class SqlStorage(ScalarStore):
     def writing(self) -> AbstractContextManager[Cursor]:
         """Open a transaction: committed at the end, rolled back on any exception."""
 
+    def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:  # noqa: B027
+        """Keep other transactions from activating rows with these fingerprints until this one ends.
+
+        Nothing to do where only one transaction writes at a time.
+        """
+
     @abstractmethod
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
         """Insert rows of ``INSERT_COLUMNS`` and return their ids, in order."""
@@ -94,6 +100,7 @@ class SqlStorage(ScalarStore):
         winners = sorted(last.values())
         losers = sorted(set(ids) - set(winners))
         with self.writing() as cursor:
+            self.lock_fingerprints(cursor, list(last))
             self._update_where(cursor, RowState.DELETED, LIVE, "fingerprint", list(last))
             self._update_where(cursor, RowState.DELETED, WRITING, "id", losers)
             changed = self._update_where(cursor, RowState.LIVE, WRITING, "id", winners)
@@ -104,11 +111,13 @@ class SqlStorage(ScalarStore):
         with self.writing() as cursor:
             self._update_where(cursor, RowState.DELETED, WRITING, "id", ids)
 
-    def discard_unfinished(self) -> int:
+    def discard_unfinished(self, before: float) -> int:
         with self.writing() as cursor:
+            # A row that was never live was last "used" when it was written.
             cursor.execute(
-                f"UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? WHERE {WRITING}",
-                (int(RowState.DELETED), sql_time(time())),
+                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
+                f"WHERE {WRITING} AND last_used_at < ?",
+                (int(RowState.DELETED), sql_time(time()), before),
             )
             return cursor.rowcount
 
