@@ -11,6 +11,14 @@ from modelcache.app import create_app, get_service
 from modelcache.core import Cache
 from tests.client import CacheClient
 from tests.hash_embedder import NEAR, HashEmbedder
+from tests.servers import ABSENT
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last which servers were not tested against, and why."""
+    for name, reason in ABSENT.items():
+        terminalreporter.write_line(f"not tested against {name}: {reason}", yellow=True)
+
 
 AppFactory = Callable[..., Flask]
 

@@ -64,7 +64,7 @@ class SqlStorage(ScalarStore):
     def writing(self) -> AbstractContextManager[Cursor]:
         """Open a transaction: committed at the end, rolled back on any exception."""
 
-    def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:  # noqa: B027
+    def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         """Keep other transactions from activating rows with these fingerprints until this one ends.
 
         Nothing to do where only one transaction writes at a time.

@@ -1,0 +1,36 @@
+"""Real servers, started by the test session on free ports with data folders of their own."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+Server = TypeVar("Server")
+
+ABSENT: dict[str, str] = {}
+"""Servers that could not be had, and why: told at the end of the session."""
+
+
+class ServerAbsent(Exception):
+    """The server is not installed and cannot be had; one that is there and broken raises otherwise."""
+
+
+def start_or_skip(name: str, start: Callable[[Path], Server], folder: Path) -> Server:
+    """Start a server in a folder; skip the tests that need it where it cannot be had, but in CI fail."""
+    try:
+        return start(folder)
+    except ServerAbsent as exc:
+        ABSENT[name] = str(exc)
+        if os.environ.get("CI"):
+            pytest.fail(f"{name}: {exc}")
+        pytest.skip(f"{name}: {exc}")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
