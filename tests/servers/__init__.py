@@ -14,7 +14,7 @@ ABSENT: dict[str, str] = {}
 """Servers that could not be had, and why: told at the end of the session."""
 
 
-class ServerAbsent(Exception):
+class ServerAbsentError(Exception):
     """The server is not installed and cannot be had; one that is there and broken raises otherwise."""
 
 
@@ -22,7 +22,7 @@ def start_or_skip(name: str, start: Callable[[Path], Server], folder: Path) -> S
     """Start a server in a folder; skip the tests that need it where it cannot be had, but in CI fail."""
     try:
         return start(folder)
-    except ServerAbsent as exc:
+    except ServerAbsentError as exc:
         ABSENT[name] = str(exc)
         if os.environ.get("CI"):
             pytest.fail(f"{name}: {exc}")
