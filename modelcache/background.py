@@ -7,10 +7,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic, time
+from uuid import uuid4
 
 from modelcache.errors import StoreError
 from modelcache.manager.data_manager import SSDataManager
-from modelcache.manager.scalar_data.base import HitUse, LogLine, ScalarStore
+from modelcache.manager.eviction.base import EntryKey
+from modelcache.manager.eviction.eviction_manager import EvictionManager
+from modelcache.manager.scalar_data.base import CachedAnswer, HitUse, LogLine, ScalarStore
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +23,15 @@ LINGER_SECONDS = 0.2
 CLOSE_SECONDS = 10.0
 TRIM_EVERY_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
+LEASE = "tidy"
+LEASE_SECONDS = 30.0
+# No insert takes this long between its first and its last step.
+UNFINISHED_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    id: int
+    entry: CachedAnswer
     at: float
 
 
@@ -34,18 +41,19 @@ class BackgroundWriter:
     A request never waits for it: when the queue is full, what comes is dropped and counted.
     """
 
-    def __init__(self, scalars: ScalarStore, capacity: int) -> None:
+    def __init__(self, scalars: ScalarStore, capacity: int, eviction: EvictionManager | None = None) -> None:
         self.dropped = 0
         self._scalars = scalars
+        self._eviction = eviction
         self._queue: queue.Queue[_Hit | LogLine | threading.Event] = queue.Queue(capacity)
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-writer", daemon=True)
         self._thread.start()
 
-    def hit(self, entry_id: int, at: float) -> None:
+    def hit(self, entry: CachedAnswer, at: float) -> None:
         """Count one hit on an entry, at this time (epoch seconds)."""
-        self._put(_Hit(entry_id, at))
+        self._put(_Hit(entry, at))
 
     def log(self, line: LogLine) -> None:
         """Append one line to the query log."""
@@ -99,48 +107,67 @@ class BackgroundWriter:
 
     def _write(self, batch: Sequence[_Hit | LogLine | threading.Event]) -> None:
         lines = [item for item in batch if isinstance(item, LogLine)]
-        uses: dict[int, HitUse] = {}
+        uses: dict[str, dict[EntryKey, HitUse]] = {}
         for item in batch:
             if isinstance(item, _Hit):
-                before = uses.get(item.id, HitUse(0, 0.0))
-                uses[item.id] = HitUse(before.count + 1, max(before.last_used_at, item.at))
+                of_model = uses.setdefault(item.entry.model_key, {})
+                key = EntryKey(item.entry.id, item.entry.fingerprint)
+                before = of_model.get(key, HitUse(0, 0.0))
+                of_model[key] = HitUse(before.count + 1, max(before.last_used_at, item.at))
+        if self._eviction is not None:
+            self._eviction.used(uses)
         if lines:
             self._scalars.write_log(lines)
         if uses:
-            self._scalars.record_hits(uses)
+            by_id = {key.id: use for of_model in uses.values() for key, use in of_model.items()}
+            self._scalars.record_hits(by_id)
 
 
 class Sweeper:
-    """Removes soft-deleted and expired entries for good, saves indexes, and trims the query log."""
+    """Keeps the stores tidy, in the one process that holds the lease for it.
 
-    def __init__(self, data_manager: SSDataManager, interval: float, log_days: float) -> None:
+    Removes soft-deleted and expired entries for good, undoes inserts that were killed half-way, makes
+    the vectors in a server agree with the rows, saves indexes, and trims the query log.
+    """
+
+    def __init__(
+        self, data_manager: SSDataManager, interval: float, reconcile_interval: float, log_days: float
+    ) -> None:
         self._data_manager = data_manager
         self._interval = interval
+        self._reconcile_interval = reconcile_interval
         self._log_days = log_days
-        self._next_trim = monotonic()
+        self._holder = uuid4().hex
+        self._next_reconcile = self._next_trim = monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-sweeper", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the sweep that is under way; harmless when repeated."""
+        """Stop after the work that is under way; harmless when repeated."""
         self._closing.set()
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._closing.wait(self._interval):
             try:
-                self._sweep()
+                self._data_manager.vectors.save()
+                lease_seconds = max(LEASE_SECONDS, 3 * self._interval)
+                if self._data_manager.scalars.take_lease(LEASE, self._holder, time(), lease_seconds):
+                    self._tidy()
             except StoreError:
                 logger.exception("a sweep failed and will be tried again")
             except Exception:
                 logger.exception("a sweep failed unexpectedly and will be tried again")
 
-    def _sweep(self) -> None:
+    def _tidy(self) -> None:
+        undone = self._data_manager.scalars.discard_unfinished(time() - UNFINISHED_SECONDS)
         removed = self._data_manager.sweep()
-        if removed:
-            logger.info("swept %d removed or expired entries", removed)
-        self._data_manager.vectors.save()
+        if undone or removed:
+            logger.info("undid %d unfinished entries, swept %d removed or expired ones", undone, removed)
+        if not self._data_manager.vectors.exclusive and monotonic() >= self._next_reconcile:
+            self._data_manager.reconcile_all()
+            self._next_reconcile = monotonic() + self._reconcile_interval
         if monotonic() >= self._next_trim:
             self._data_manager.scalars.trim_log(time() - self._log_days * DAY_SECONDS)
             self._next_trim = monotonic() + TRIM_EVERY_SECONDS

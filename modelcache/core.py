@@ -50,8 +50,15 @@ class Cache:
             data_manager=data_manager,
             evaluation=evaluation,
             post_process=POST_PROCESSES[settings.post_process],
-            writer=BackgroundWriter(data_manager.scalars, settings.background_queue_size),
-            sweeper=Sweeper(data_manager, settings.sweep_interval, settings.query_log_days),
+            writer=BackgroundWriter(
+                data_manager.scalars, settings.background_queue_size, data_manager.eviction
+            ),
+            sweeper=Sweeper(
+                data_manager,
+                settings.sweep_interval,
+                settings.reconcile_interval,
+                settings.query_log_days,
+            ),
         )
 
     def close(self) -> None:

@@ -123,7 +123,31 @@ class Settings(BaseModel):
     background_queue_size: int = Field(
         10_000, ge=1, description="log lines and hit counts that may wait; more are dropped and counted"
     )
-    sweep_interval: Seconds = Field(5.0, description="seconds between sweeps of removed and expired entries")
+    max_size: int = Field(
+        0, ge=0, description="entries a model may have before some are evicted; 0: no limit"
+    )
+    clean_size: int = Field(100, ge=1, description="entries evicted at once")
+    eviction_policy: Literal["LRU", "LFU", "FIFO", "RR", "ARC", "W_TINYLFU"] = Field(
+        "LRU", description="which entries are evicted: `LRU`, `LFU`, `FIFO`, `RR`, `ARC` or `W_TINYLFU`"
+    )
+    eviction_book: Literal["memory", "rows"] = Field(
+        "memory",
+        description="where the order of eviction is kept: `memory`, for one process and every policy, "
+        "or `rows`, for many processes and `LRU`, `LFU`, `FIFO`, `RR`",
+    )
+    sweep_interval: Seconds = Field(
+        5.0, description="seconds between looks for removed and expired entries to sweep"
+    )
+    sweep_rows: int = Field(
+        5000, ge=0, description="a model is swept when more of its entries than this are removed"
+    )
+    sweep_share: Fraction = Field(0.1, description="or when more than this share of its entries is removed")
+    compact_every: int = Field(
+        5, ge=1, description="after how many sweeps of a model its vector index is compacted"
+    )
+    reconcile_interval: Seconds = Field(
+        600.0, description="seconds between checks that the vectors in a server agree with the rows"
+    )
 
 
 def load_settings(

@@ -63,4 +63,12 @@ CREATE TABLE modelcache_query_log (
     KEY idx_log_create (gmt_create)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
+-- Which process does what one can do for all, such as a sweep, and until when (epoch seconds).
+CREATE TABLE modelcache_lease (
+    name VARCHAR(128) NOT NULL,
+    holder VARCHAR(128) NOT NULL,
+    expires_at DOUBLE NOT NULL,
+    PRIMARY KEY (name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
 INSERT INTO modelcache_schema (version) VALUES (1);

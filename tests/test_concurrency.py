@@ -39,10 +39,10 @@ def test_eight_threads_insert_query_and_remove_at_once(app: Flask) -> None:
         books = list(pool.map(work, range(WORKERS)))
     expected = sorted(id_ for live in books for _, id_ in live.values())
     manager = get_service(app).cache.data_manager
-    manager.sweep()
+    manager.sweep(everything=True)
     assert sorted(manager.vectors.ids(collection_name("m", "hash-v1")).tolist()) == expected
     assert manager.scalars.count(model_key("m")) == len(expected)
-    assert manager.scalars.dead(10) == []
+    assert manager.scalars.dead_counts() == []
 
 
 def test_equal_questions_inserted_at_once_leave_one_answer(app: Flask) -> None:
@@ -71,7 +71,7 @@ def test_truncates_and_inserts_of_one_model_at_once_leave_both_stores_agreeing(a
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(work, range(WORKERS)))
     manager = get_service(app).cache.data_manager
-    manager.sweep()
+    manager.sweep(everything=True)
     live = manager.scalars.embedded_ids(model_key("m"), "hash-v1")
     assert sorted(manager.vectors.ids(collection_name("m", "hash-v1")).tolist()) == sorted(live)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
-from modelcache.manager.data_manager import SSDataManager, to_bytes
+from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.reconcile import to_bytes
 from modelcache.manager.scalar_data.base import NewAnswer
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
@@ -72,9 +73,9 @@ def test_a_failed_insert_leaves_nothing_and_the_old_answer(
     assert kept is not None
     assert kept.id == old
     assert nearest(manager, 1) == ["a0"]
-    manager.sweep()
+    manager.sweep(everything=True)
     assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == [old]
-    assert manager.scalars.dead(10) == []
+    assert manager.scalars.dead_counts() == []
 
 
 def test_rows_that_could_not_be_discarded_never_answer(
@@ -92,7 +93,7 @@ def test_rows_that_could_not_be_discarded_never_answer(
     assert nearest(manager, 0) == []
     manager.close()
     again = opened(tmp_path)
-    again.sweep()
+    again.sweep(everything=True)
     assert again.vectors.ids(collection_name("m", "hash-v1")).tolist() == []
     again.close()
 
@@ -114,8 +115,8 @@ def test_a_replaced_entry_is_never_found_by_its_vector(manager: SSDataManager) -
 def test_a_sweep_removes_vectors_and_rows_for_good(manager: SSDataManager) -> None:
     ids = manager.insert("m", [new(0), new(1), new(2, expires_at=1.0)])
     manager.delete("m", ids[:1])
-    assert manager.sweep() == 2
-    assert manager.sweep() == 0
+    assert manager.sweep(everything=True) == 2
+    assert manager.sweep(everything=True) == 0
     assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == [ids[1]]
     assert manager.scalars.count(model_key("m")) == 1
 
@@ -132,7 +133,7 @@ def test_a_truncate_stands_when_the_vector_store_fails(
         patch.setattr(manager.vectors, "truncate", fail)
         assert manager.truncate("m") == 2
     assert nearest(manager, 0) == []
-    manager.sweep()
+    manager.sweep(everything=True)
     assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == []
 
 
@@ -168,7 +169,7 @@ def test_vectors_of_another_embedder_are_never_compared(tmp_path: Path) -> None:
     other.insert("m", [new(1, embedder="other-v2")])
     assert nearest(other, 0) == ["a1"]
     other.delete("m", [1])
-    other.sweep()
+    other.sweep(everything=True)
     other.close()
     back = opened(tmp_path)
     assert nearest(back, 0) == []

@@ -405,7 +405,7 @@ def assert_vectors_match_rows(app: Flask) -> None:
     """Check that every live row has its vector, and, once swept, nothing else has one."""
     cache = get_service(app).cache
     manager = cache.data_manager
-    manager.sweep()
+    manager.sweep(everything=True)
     models = manager.scalars.models()
     assert models
     for model in models:

@@ -7,7 +7,7 @@ from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import InsertRequest
 from modelcache.core import Cache
 from modelcache.errors import BlacklistError
-from modelcache.manager.data_manager import to_bytes
+from modelcache.manager.reconcile import to_bytes
 from modelcache.manager.scalar_data.base import NewAnswer
 from modelcache.processor.pre import make_question
 

@@ -34,6 +34,7 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
 def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: float) -> Reply:
     exact = cache.data_manager.find_exact(question.fingerprint)
     if exact is not None:
+        cache.writer.hit(exact, time())
         return reply.hit(exact, reply.EXACT, 1.0, perf_counter() - started)
     if not cache.compares(question):
         return reply.miss(None, perf_counter() - started)
@@ -47,6 +48,7 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
     ]
     if accepted:
         chosen = cache.post_process(accepted)
+        cache.writer.hit(chosen.entry, time())
         seconds = perf_counter() - started
         return reply.hit(chosen.entry, reply.SEMANTIC, _shown(chosen.similarity), seconds)
     nearest = _shown(candidates[0].similarity) if candidates else None
@@ -59,13 +61,10 @@ def _shown(cosine: float) -> float:
 
 
 def _record(cache: Cache, question: Question, found: Reply, seconds: float) -> None:
-    now = time()
-    if found.get("hit_id") is not None:
-        cache.writer.hit(found["hit_id"], now)
     if cache.settings.query_log:
         cache.writer.log(
             LogLine(
-                created_at=now,
+                created_at=time(),
                 error_code=found["errorCode"],
                 error_desc=found.get("errorDesc", ""),
                 cache_hit=found.get("cacheHit", False),

@@ -8,7 +8,8 @@ not live at all, and ``open`` puts the rest in order.
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import time
 
@@ -16,7 +17,11 @@ import numpy as np
 
 from modelcache.embedding.base import Embeddings
 from modelcache.errors import StoreError, VectorStoreError
+from modelcache.manager.eviction.base import EntryKey
+from modelcache.manager.eviction.eviction_manager import EvictionManager
+from modelcache.manager.eviction.sweep import Sweep, SweepLimits
 from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.reconcile import from_bytes, reconcile
 from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
 
@@ -25,8 +30,6 @@ logger = logging.getLogger(__name__)
 # A search asks for more than it needs, since the nearest vectors may belong to rows just removed.
 SPARE_HITS = 8
 WIDEN_BY = 4
-SWEEP_ROWS = 1000
-REBUILD_ROWS = 5000
 LOCK_STRIPES = 64
 
 
@@ -42,10 +45,19 @@ class Candidate:
 class SSDataManager:
     """Coordinates scalar storage and vector storage; every method raises StoreError when one fails."""
 
-    def __init__(self, scalars: ScalarStore, vectors: VectorStore, embedder: str) -> None:
+    def __init__(
+        self,
+        scalars: ScalarStore,
+        vectors: VectorStore,
+        embedder: str,
+        eviction: EvictionManager | None = None,
+        limits: SweepLimits | None = None,
+    ) -> None:
         self.scalars = scalars
         self.vectors = vectors
         self.embedder = embedder
+        self.eviction = eviction
+        self._sweep = Sweep(scalars, vectors, embedder, limits or SweepLimits())
         self._reconciled: set[str] = set()
         # A truncate must not run between an insert's rows and its vectors: one lock per model,
         # taken from a fixed number of them, since anybody may name any number of models.
@@ -56,11 +68,10 @@ class SSDataManager:
         self.vectors.open()
         try:
             self.scalars.open()
-            undone = self.scalars.discard_unfinished(time())
-            if undone:
-                logger.info("undid %d entries whose insert was never acknowledged", undone)
-            for model in self.scalars.models():
-                self._reconciled_collection(model)
+            if self.vectors.exclusive:
+                self.scalars.discard_unfinished(time())
+                for model in self.scalars.models():
+                    self._usable_collection(model)
         except BaseException:
             self.close()
             raise
@@ -86,18 +97,23 @@ class SSDataManager:
 
         When it returns they are on disk and answer; an older entry of an equal question no longer does.
         """
-        collection = self._reconciled_collection(model)
+        collection = self._usable_collection(model)
         self._reconciled.add(collection)
-        with self._lock(collection):
+        fingerprints = [new.fingerprint for new in answers]
+        with self._locked(collection):
             ids = self.scalars.add(answers)
             acknowledged = False
             try:
                 self._add_vectors(collection, ids, answers)
-                self.scalars.activate(ids, [new.fingerprint for new in answers])
+                self.scalars.activate(ids, fingerprints)
                 acknowledged = True
             finally:
                 if not acknowledged:
                     self._discard(ids)
+        if self.eviction is not None:
+            live = {fingerprint: id_ for id_, fingerprint in zip(ids, fingerprints, strict=True)}
+            entries = [EntryKey(id_, fingerprint) for fingerprint, id_ in live.items()]
+            self.eviction.added(model_key(model), entries)
         return ids
 
     def find_exact(self, fingerprint: str) -> CachedAnswer | None:
@@ -106,7 +122,7 @@ class SSDataManager:
 
     def search(self, model: str, partition: str, embedding: Embeddings, k: int) -> list[Candidate]:
         """Return up to ``k`` live entries of the partition, nearest first, read together with their rows."""
-        collection = self._reconciled_collection(model)
+        collection = self._usable_collection(model)
         wanted = k + SPARE_HITS
         while True:
             hits = self.vectors.search(collection, partition, embedding, wanted)
@@ -131,61 +147,36 @@ class SSDataManager:
     def truncate(self, model: str) -> int:
         """Remove every entry of this model and its query log; returns how many entries there were."""
         collection = collection_name(model, self.embedder)
-        with self._lock(collection):
+        with self._locked(collection):
             count = self.scalars.truncate(model_key(model))
-            try:
-                self.vectors.truncate(collection)
-            except VectorStoreError:
-                # The rows are gone, so nothing answers any more; the sweep removes the vectors.
-                logger.exception("the vectors of a truncated model are left to the sweep")
+            if self.vectors.exclusive:
+                self._truncate_vectors(collection)
+        # Elsewhere the sweep does it, since dropping a collection may take seconds. Nothing answers
+        # any more either way: the rows are gone.
+        if self.eviction is not None:
+            self.eviction.removed(model_key(model))
         return count
 
-    def sweep(self) -> int:
-        """Retire expired entries, then remove soft-deleted ones for good; returns how many rows went."""
-        self.scalars.delete_expired(time())
-        removed = 0
-        while dead := self.scalars.dead(SWEEP_ROWS):
-            doomed: dict[str, list[int]] = {}
-            for row in dead:
-                if row.embedder == self.embedder:
-                    doomed.setdefault(collection_name(row.model, self.embedder), []).append(row.id)
-            for collection, ids in doomed.items():
-                self.vectors.delete(collection, ids)
-            # Rows go last: while one is there, its vector is still known to need removing.
-            self.scalars.purge([row.id for row in dead])
-            removed += len(dead)
-        return removed
+    def sweep(self, everything: bool = False) -> int:
+        """Remove soft-deleted and expired entries for good where there are many, or all of them."""
+        return self._sweep.run(everything)
 
-    def _reconciled_collection(self, model: str) -> str:
-        """Return the model's collection, its vectors made to match the rows on its first use."""
+    def reconcile_all(self) -> None:
+        """Make the vectors of every model agree with its rows."""
+        for model in self.scalars.models():
+            reconcile(self.scalars, self.vectors, model, self.embedder)
+
+    def _usable_collection(self, model: str) -> str:
+        """Return the model's collection; one in this process is made to match the rows on first use."""
         collection = collection_name(model, self.embedder)
-        if collection not in self._reconciled:
-            with self._lock(collection):
+        if self.vectors.exclusive and collection not in self._reconciled:
+            with self._locked(collection):
                 # A model without entries is not remembered: anybody may ask about any number of them.
-                if collection not in self._reconciled and self._reconcile(model, collection):
-                    self._reconciled.add(collection)
+                if collection not in self._reconciled:
+                    done = reconcile(self.scalars, self.vectors, model, self.embedder)
+                    if done.rows or done.removed:
+                        self._reconciled.add(collection)
         return collection
-
-    def _reconcile(self, model: str, collection: str) -> bool:
-        """Give every live row its vector and every vector a live row; False if there are neither."""
-        wanted = np.array(self.scalars.embedded_ids(model_key(model), self.embedder), np.int64)
-        present = self.vectors.ids(collection)
-        surplus = np.setdiff1d(present, wanted)
-        missing = np.setdiff1d(wanted, present)
-        if len(surplus):
-            self.vectors.delete(collection, surplus.tolist())
-        for start in range(0, len(missing), REBUILD_ROWS):
-            rows = self.scalars.embeddings(missing[start : start + REBUILD_ROWS].tolist())
-            vectors = np.stack([from_bytes(row.embedding) for row in rows])
-            self.vectors.add(collection, [row.id for row in rows], [row.partition for row in rows], vectors)
-        if len(surplus) or len(missing):
-            logger.info(
-                "collection %s: read %d vectors from the rows, removed %d without a row",
-                collection,
-                len(missing),
-                len(surplus),
-            )
-        return bool(len(wanted) or len(present))
 
     def _add_vectors(self, collection: str, ids: Sequence[int], answers: Sequence[NewAnswer]) -> None:
         embedded = [
@@ -197,6 +188,12 @@ class SSDataManager:
             kept_ids, partitions, vectors = zip(*embedded, strict=True)
             self.vectors.add(collection, kept_ids, partitions, np.stack(vectors))
 
+    def _truncate_vectors(self, collection: str) -> None:
+        try:
+            self.vectors.truncate(collection)
+        except VectorStoreError:
+            logger.exception("the vectors of a truncated model are left to the sweep")
+
     def _discard(self, ids: Sequence[int]) -> None:
         try:
             self.scalars.discard(ids)
@@ -204,15 +201,15 @@ class SSDataManager:
             # They answer nothing in state WRITING, and the next start discards them.
             logger.exception("%d rows of a failed insert could not be discarded", len(ids))
 
-    def _lock(self, collection: str) -> threading.Lock:
-        return self._locks[hash(collection) % LOCK_STRIPES]
+    @contextmanager
+    def _locked(self, collection: str) -> Iterator[None]:
+        """Keep inserts and truncates of a model apart where that cannot be put right afterwards.
 
-
-def to_bytes(embedding: Embeddings) -> bytes:
-    """Pack one vector as a row keeps it: float32, little-endian."""
-    return embedding.astype("<f4").tobytes()
-
-
-def from_bytes(data: bytes) -> Embeddings:
-    """Unpack a row's vector, float32 (dimension,)."""
-    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+        Where other processes write too, a lock in this one would not help: there, the sweep that
+        drops a collection reconciles it afterwards.
+        """
+        if not self.vectors.exclusive:
+            yield
+            return
+        with self._locks[hash(collection) % LOCK_STRIPES]:
+            yield

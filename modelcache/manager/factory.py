@@ -3,6 +3,11 @@
 from typing import TYPE_CHECKING
 
 from modelcache.manager.data_manager import SSDataManager
+from modelcache.manager.eviction.base import EvictionBook
+from modelcache.manager.eviction.eviction_manager import EvictionManager
+from modelcache.manager.eviction.memory_cache import MemoryBook
+from modelcache.manager.eviction.rows_book import RowsBook
+from modelcache.manager.eviction.sweep import SweepLimits
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.registry import Registry
@@ -26,6 +31,25 @@ def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     return store
 
 
+def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager | None:
+    """Build what keeps models under their size, or None where they have no limit."""
+    if not settings.max_size:
+        return None
+    book: EvictionBook
+    if settings.eviction_book == "rows":
+        book = RowsBook(scalars, settings.eviction_policy)
+    else:
+        book = MemoryBook(scalars, settings.eviction_policy, settings.max_size)
+    return EvictionManager(scalars, book, settings.max_size, settings.clean_size)
+
+
 def get_data_manager(settings: "Settings", embedder: str, dimension: int) -> SSDataManager:
     """Build both stores and what coordinates them; nothing is opened."""
-    return SSDataManager(get_scalar_store(settings), get_vector_store(settings, dimension), embedder)
+    scalars = get_scalar_store(settings)
+    return SSDataManager(
+        scalars,
+        get_vector_store(settings, dimension),
+        embedder,
+        get_eviction_manager(settings, scalars),
+        SweepLimits(settings.sweep_rows, settings.sweep_share, settings.compact_every),
+    )

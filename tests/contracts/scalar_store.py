@@ -64,7 +64,6 @@ class ScalarStoreContract:
         ids = store.add([answer("q")])
         assert store.find_exact("m/q", NOW) is None
         assert store.get_live(ids, NOW) == {}
-        assert store.embedded_ids(model_key("m"), "hash-v1") == []
         assert store.models() == []
 
     def test_ids_come_in_order_and_are_never_used_twice(self, store: ScalarStore) -> None:
@@ -117,7 +116,7 @@ class ScalarStoreContract:
         ids = store.add([answer("a"), answer("b")])
         assert store.discard_unfinished(NOW) == 0, "these may be on their way in another process"
         assert store.discard_unfinished(FAR_FUTURE) == 2
-        assert {row.id for row in store.dead(10)} == set(ids)
+        assert {row.id for row in store.dead(model_key("m"), 10)} == set(ids)
 
     def test_an_expired_row_never_answers(self, store: ScalarStore) -> None:
         [id_] = put(store, answer("q", expires_at=NOW + 10))
@@ -173,10 +172,28 @@ class ScalarStoreContract:
     def test_dead_rows_are_listed_until_purged(self, store: ScalarStore) -> None:
         ids = put(store, answer("a", tags=("t",)), answer("b"), answer("c"))
         store.delete(model_key("m"), ids[:2])
-        assert [(row.id, row.model, row.embedder) for row in store.dead(1)] == [(ids[0], "m", "hash-v1")]
+        assert [(row.id, row.model, row.embedder) for row in store.dead(model_key("m"), 1)] == [
+            (ids[0], "m", "hash-v1")
+        ]
         store.purge(ids)
-        assert store.dead(10) == []
+        assert store.dead(model_key("m"), 10) == []
         assert set(store.get_live(ids, NOW)) == {ids[2]}
+
+    def test_dead_rows_are_counted_by_model(self, store: ScalarStore) -> None:
+        mine = put(store, answer("a"), answer("b"), answer("c"))
+        theirs = put(store, answer("a", model="n"))
+        put(store, answer("a", model="alive"))
+        store.delete(model_key("m"), mine[:2])
+        store.delete(model_key("n"), theirs)
+        counted = {(dead.model, dead.model_key, dead.count) for dead in store.dead_counts()}
+        assert counted == {("m", model_key("m"), 2), ("n", model_key("n"), 1)}
+
+    def test_uses_come_in_the_order_of_the_last_one(self, store: ScalarStore) -> None:
+        first, second, third = put(store, answer("a"), answer("b"), answer("c"))
+        put(store, answer("a", model="n"))
+        store.record_hits({second: HitUse(1, FAR_FUTURE), first: HitUse(4, FAR_FUTURE + 1)})
+        found = [(use.id, use.fingerprint, use.hit_count) for use in store.uses(model_key("m"))]
+        assert found == [(third, "m/c", 0), (second, "m/b", 1), (first, "m/a", 4)]
 
     def test_models_and_counts(self, store: ScalarStore) -> None:
         put(store, answer("a", model="gpt-4"), answer("b", model="gpt-4"), answer("a", model="GPT-4 "))
@@ -188,6 +205,36 @@ class ScalarStoreContract:
         ids = put(store, answer("a"), answer("b", embedder="other"), answer("c", embedder="", embedding=None))
         assert store.embedded_ids(model_key("m"), "hash-v1") == ids[:1]
         assert {row.id for row in store.embeddings(ids)} == set(ids[:2])
+
+    def test_vectors_are_listed_until_their_rows_are_deleted(self, store: ScalarStore) -> None:
+        writing, live, deleted = store.add([answer("a"), answer("b"), answer("c")])
+        store.activate([live, deleted], ["m/b", "m/c"])
+        store.delete(model_key("m"), [deleted])
+        assert sorted(store.embedded_ids(model_key("m"), "hash-v1")) == [writing, live]
+        assert {row.id for row in store.embeddings([writing, live, deleted])} == {writing, live}
+
+    def test_a_lease_has_one_holder_at_a_time(self, store: ScalarStore) -> None:
+        assert store.take_lease("sweep", "a", NOW, 10)
+        assert not store.take_lease("sweep", "b", NOW + 9, 10)
+        assert store.take_lease("sweep", "a", NOW + 9, 10)
+        assert store.take_lease("other", "b", NOW, 10)
+        assert not store.take_lease("sweep", "b", NOW + 18, 10)
+        assert store.take_lease("sweep", "b", NOW + 19, 10)
+        assert not store.take_lease("sweep", "a", NOW + 20, 10)
+
+    def test_of_many_who_want_a_lease_one_gets_it(self, store: ScalarStore) -> None:
+        taken: list[int] = []
+
+        def take(worker: int) -> None:
+            if store.take_lease("sweep", f"worker {worker}", NOW, 10):
+                taken.append(worker)
+
+        threads = [threading.Thread(target=take, args=(worker,)) for worker in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(taken) == 1
 
     def test_hits_add_up(self, store: ScalarStore) -> None:
         [id_] = put(store, answer("q"))
@@ -211,7 +258,7 @@ class ScalarStoreContract:
         for thread in threads:
             thread.join()
         assert store.count(model_key("m")) == 81
-        assert len(store.dead(1000)) == 79
+        assert len(store.dead(model_key("m"), 1000)) == 79
 
     def test_a_closed_store_says_so(self, store: ScalarStore) -> None:
         store.ping()

@@ -73,6 +73,25 @@ class HitUse:
 
 
 @dataclass(frozen=True, slots=True)
+class RowUse:
+    """How a live row was used: what an eviction policy decides by."""
+
+    id: int
+    fingerprint: str
+    hit_count: int
+    last_used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadCount:
+    """How many rows of a model are soft-deleted."""
+
+    model: str
+    model_key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """One query, for the query log."""
 
@@ -159,8 +178,16 @@ class ScalarStore(ABC):
         """Soft-delete the LIVE rows whose time is over and return how many."""
 
     @abstractmethod
-    def dead(self, limit: int) -> list[DeadAnswer]:
-        """Return up to ``limit`` soft-deleted rows, oldest first."""
+    def dead_counts(self) -> list[DeadCount]:
+        """Return how many rows are soft-deleted, for each model that has any."""
+
+    @abstractmethod
+    def dead(self, model_key: str, limit: int) -> list[DeadAnswer]:
+        """Return up to ``limit`` soft-deleted rows of a model, oldest first."""
+
+    @abstractmethod
+    def uses(self, model_key: str) -> list[RowUse]:
+        """Return the use of every LIVE row of a model, in the order of their last use."""
 
     @abstractmethod
     def purge(self, ids: Sequence[int]) -> None:
@@ -176,11 +203,21 @@ class ScalarStore(ABC):
 
     @abstractmethod
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
-        """Return the ids of the LIVE rows of this model that carry a vector of this embedder."""
+        """Return the ids of the rows of this model, not deleted, that carry a vector of this embedder.
+
+        Rows in state WRITING count: their vectors are about to be needed.
+        """
 
     @abstractmethod
     def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
-        """Return the vectors of those of the rows that are LIVE."""
+        """Return the vectors of those of the rows that are not deleted."""
+
+    @abstractmethod
+    def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """Become, or stay, the one holder of this name for so many seconds; False if another is.
+
+        It keeps work that one process can do for all, such as a sweep, from being done by each.
+        """
 
     @abstractmethod
     def record_hits(self, uses: Mapping[int, HitUse]) -> None:

@@ -13,10 +13,12 @@ from modelcache.hashing import digest
 from modelcache.manager.scalar_data.base import (
     CachedAnswer,
     DeadAnswer,
+    DeadCount,
     HitUse,
     LogLine,
     NewAnswer,
     RowState,
+    RowUse,
     ScalarStore,
     StoredEmbedding,
 )
@@ -38,6 +40,7 @@ LOG_COLUMNS = (
 )
 LIVE = f"is_deleted = {RowState.LIVE:d}"
 WRITING = f"is_deleted = {RowState.WRITING:d}"
+NOT_DELETED = f"is_deleted IN ({RowState.LIVE:d}, {RowState.WRITING:d})"
 DELETED = f"is_deleted = {RowState.DELETED:d}"
 
 
@@ -69,6 +72,10 @@ class SqlStorage(ScalarStore):
 
         Nothing to do where only one transaction writes at a time.
         """
+
+    @abstractmethod
+    def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
+        """Insert (name, holder, expires_at) unless the name is there, which leaves rowcount at 0."""
 
     @abstractmethod
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
@@ -183,13 +190,31 @@ class SqlStorage(ScalarStore):
             )
             return cursor.rowcount
 
-    def dead(self, limit: int) -> list[DeadAnswer]:
+    def dead_counts(self) -> list[DeadCount]:
         with self.reading() as cursor:
             cursor.execute(
-                f"SELECT id, model, embedder FROM modelcache_llm_answer WHERE {DELETED} ORDER BY id LIMIT ?",
-                (limit,),
+                "SELECT MIN(model), model_key, COUNT(*) FROM modelcache_llm_answer "
+                f"WHERE {DELETED} GROUP BY model_key"
+            )
+            return [DeadCount(*row) for row in cursor.fetchall()]
+
+    def dead(self, model_key: str, limit: int) -> list[DeadAnswer]:
+        with self.reading() as cursor:
+            cursor.execute(
+                "SELECT id, model, embedder FROM modelcache_llm_answer "
+                f"WHERE model_key = ? AND {DELETED} ORDER BY id LIMIT ?",
+                (model_key, limit),
             )
             return [DeadAnswer(*row) for row in cursor.fetchall()]
+
+    def uses(self, model_key: str) -> list[RowUse]:
+        with self.reading() as cursor:
+            cursor.execute(
+                "SELECT id, fingerprint, hit_count, last_used_at FROM modelcache_llm_answer "
+                f"WHERE model_key = ? AND {LIVE} ORDER BY last_used_at, id",
+                (model_key,),
+            )
+            return [RowUse(*row) for row in cursor.fetchall()]
 
     def purge(self, ids: Sequence[int]) -> None:
         with self.writing() as cursor:
@@ -216,7 +241,8 @@ class SqlStorage(ScalarStore):
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
         with self.reading() as cursor:
             cursor.execute(
-                f"SELECT id FROM modelcache_llm_answer WHERE model_key = ? AND {LIVE} AND embedder = ?",
+                "SELECT id FROM modelcache_llm_answer "
+                f"WHERE model_key = ? AND {NOT_DELETED} AND embedder = ?",
                 (model_key, embedder),
             )
             return [row[0] for row in cursor.fetchall()]
@@ -227,11 +253,26 @@ class SqlStorage(ScalarStore):
             for chunk in chunks(ids, ID_CHUNK):
                 cursor.execute(
                     "SELECT id, partition_key, embedding_data FROM modelcache_llm_answer "
-                    f"WHERE id IN ({marks(chunk)}) AND {LIVE} AND embedding_data IS NOT NULL",
+                    f"WHERE id IN ({marks(chunk)}) AND {NOT_DELETED} AND embedding_data IS NOT NULL",
                     chunk,
                 )
                 found.extend(StoredEmbedding(*row) for row in cursor.fetchall())
         return found
+
+    def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        with self.writing() as cursor:
+            cursor.execute(
+                "UPDATE modelcache_lease SET holder = ?, expires_at = ? "
+                "WHERE name = ? AND (holder = ? OR expires_at <= ?)",
+                (holder, now + seconds, name, holder, now),
+            )
+            if cursor.rowcount:
+                return True
+            cursor.execute("SELECT COUNT(*) FROM modelcache_lease WHERE name = ?", (name,))
+            if cursor.fetchone()[0]:
+                return False
+            self.insert_lease(cursor, (name, holder, now + seconds))
+            return bool(cursor.rowcount)
 
     def record_hits(self, uses: Mapping[int, HitUse]) -> None:
         with self.writing() as cursor:

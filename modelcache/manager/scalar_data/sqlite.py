@@ -71,6 +71,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX idx_log_model ON modelcache_query_log (model_key)",
         "CREATE INDEX idx_log_create ON modelcache_query_log (gmt_create)",
+        """
+        CREATE TABLE modelcache_lease (
+            name TEXT PRIMARY KEY NOT NULL,
+            holder TEXT NOT NULL,
+            expires_at REAL NOT NULL
+        )
+        """,
     ),
 )
 
@@ -157,6 +164,11 @@ class SqliteStorage(SqlStorage):
             [(id_, *row) for id_, row in zip(ids, rows, strict=True)],
         )
         return ids
+
+    def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
+        cursor.execute(
+            "INSERT OR IGNORE INTO modelcache_lease (name, holder, expires_at) VALUES (?, ?, ?)", row
+        )
 
     def _migrate(self) -> None:
         with self.writing() as cursor:

@@ -29,6 +29,8 @@ class VectorStore(ABC):
     """
 
     dimension: int
+    exclusive: bool = False
+    """Whether this process alone may use the store, which then keeps every other one out."""
 
     @abstractmethod
     def open(self) -> None:
@@ -71,6 +73,8 @@ class VectorStore(ABC):
     def ids(self, collection: str) -> Ids:
         """Return the ids of all vectors of the collection, int64 (n,), in any order."""
 
-    @abstractmethod
-    def save(self) -> None:
-        """Write down what a restart would otherwise read from the rows; nothing to do for a server."""
+    def save(self) -> None:  # noqa: B027 - a server does so itself
+        """Write down what a restart would otherwise read from the rows."""
+
+    def compact(self, collection: str) -> None:  # noqa: B027 - many stores need none
+        """Give back the room that deleted vectors have left."""

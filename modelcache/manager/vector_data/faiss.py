@@ -38,6 +38,8 @@ SAVE_AFTER_SHARE = 0.1
 class FaissStore(VectorStore):
     """The vector store of one process; its folder is locked while it is open."""
 
+    exclusive = True
+
     def __init__(self, folder: Path, dimension: int) -> None:
         self.folder = folder
         self.dimension = dimension

@@ -1,0 +1,75 @@
+"""Make the vectors of a model agree with its rows, which are the truth."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelcache.embedding.base import Embeddings
+from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.manager.vector_data.base import VectorStore
+
+logger = logging.getLogger(__name__)
+
+CHUNK_ROWS = 5000
+
+Progress = Callable[[int], object]
+"""Called with how many more rows are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What had to be done; ``rows`` is how many rows of the model carry a vector."""
+
+    rows: int
+    added: int
+    removed: int
+
+
+def reconcile(
+    scalars: ScalarStore,
+    vectors: VectorStore,
+    model: str,
+    embedder: str,
+    progress: Progress = lambda done: None,
+) -> Reconciled:
+    """Give every row that is not deleted its vector, and remove vectors without such a row.
+
+    Safe while others insert and remove; may be repeated. Raises StoreError.
+    """
+    collection = collection_name(model, embedder)
+    # In this order: a row is written before its vector, so no vector of a live row looks surplus.
+    present = vectors.ids(collection)
+    wanted = np.array(scalars.embedded_ids(model_key(model), embedder), np.int64)
+    surplus = np.setdiff1d(present, wanted)
+    missing = np.setdiff1d(wanted, present)
+    progress(len(wanted) - len(missing))
+    if len(surplus):
+        vectors.delete(collection, surplus.tolist())
+    for start in range(0, len(missing), CHUNK_ROWS):
+        chunk = missing[start : start + CHUNK_ROWS]
+        rows = scalars.embeddings(chunk.tolist())
+        if rows:
+            embeddings = np.stack([from_bytes(row.embedding) for row in rows])
+            vectors.add(collection, [row.id for row in rows], [row.partition for row in rows], embeddings)
+        progress(len(chunk))
+    if len(surplus) or len(missing):
+        logger.info(
+            "collection %s: %d vectors added from the rows, %d without a row removed",
+            collection,
+            len(missing),
+            len(surplus),
+        )
+    return Reconciled(len(wanted), len(missing), len(surplus))
+
+
+def to_bytes(embedding: Embeddings) -> bytes:
+    """Pack one vector as a row keeps it: float32, little-endian."""
+    return embedding.astype("<f4").tobytes()
+
+
+def from_bytes(data: bytes) -> Embeddings:
+    """Unpack a row's vector, float32 (dimension,)."""
+    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
