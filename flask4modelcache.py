@@ -1,8 +1,20 @@
-"""Start the service: its settings come from modelcache/config/default.ini and MODELCACHE_*."""
+"""Start the service on MySQL and Milvus: ``python flask4modelcache.py``, or under a gunicorn of your own:
+``gunicorn 'flask4modelcache:create_app()'``.
+"""
 
 import sys
 
-from modelcache.server import main
+from flask import Flask
+
+from modelcache.wsgi import create_worker_app, main
+
+PROFILE = "default"
+
+
+def create_app() -> Flask:
+    """Build the app of one worker process from modelcache/config/default.ini and MODELCACHE_*."""
+    return create_worker_app(PROFILE)
+
 
 if __name__ == "__main__":
-    sys.exit(main("default"))
+    sys.exit(main(PROFILE))

@@ -16,6 +16,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, create_server
 from waitress.task import ErrorTask, WSGITask
 
+from modelcache import logs
 from modelcache.adapter import reply
 from modelcache.app import create_app, get_service
 from modelcache.core import Service
@@ -66,10 +67,7 @@ class _Channel(HTTPChannel):
 
 def main(profile: str) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status, having said in a sentence what is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # A queue that is a few requests deep is no news.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
+    logs.configure()
     try:
         settings = load_settings(profile)
         app = create_app(settings, open_now=False)

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -42,9 +42,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    env: Literal["dev", "prepub", "prod"] = Field(
+        "dev", description="which section of the ini files holds for the databases: `dev`, `prepub` or `prod`"
+    )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    threads: int = Field(8, ge=1, le=512, description="requests answered at the same time")
+    threads: int = Field(8, ge=1, le=512, description="requests a process answers at the same time")
+    workers: int = Field(
+        2, ge=1, le=128, description="processes of flask4modelcache.py; the demo is always one"
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="a larger request body is refused with 413")
     drain_timeout: Seconds = Field(
         30.0, description="seconds that requests in flight get to finish after SIGTERM"
@@ -123,6 +129,12 @@ class Settings(BaseModel):
     background_queue_size: int = Field(
         10_000, ge=1, description="log lines and hit counts that may wait; more are dropped and counted"
     )
+    breaker_failures: int = Field(
+        5, ge=1, description="after so many failures in a row a database is left alone"
+    )
+    breaker_seconds: Seconds = Field(
+        5.0, description="seconds before such a database is tried again; requests fail at once meanwhile"
+    )
     max_size: int = Field(
         0, ge=0, description="entries a model may have before some are evicted; 0: no limit"
     )
@@ -150,6 +162,11 @@ class Settings(BaseModel):
     )
 
 
+ENVIRONMENTS: tuple[str, ...] = get_args(Settings.model_fields["env"].annotation)
+SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
+FILE_SUFFIX = "_file"
+
+
 def load_settings(
     profile: str = "default",
     environ: Mapping[str, str] | None = None,
@@ -160,12 +177,16 @@ def load_settings(
     Raises ConfigError, in one sentence, for an unknown name or a bad value.
     """
     environ = os.environ if environ is None else environ
-    values: dict[str, Any] = _read_ini(CONFIG_DIR / f"{profile}.ini")
+    from_environment = _read_environment(environ)
+    files = [CONFIG_DIR / f"{profile}.ini"]
     if environ.get(CONFIG_VARIABLE):
-        values |= _read_ini(Path(environ[CONFIG_VARIABLE]))
-    values |= _read_environment(environ)
+        files.append(Path(environ[CONFIG_VARIABLE]))
+    values: dict[str, Any] = {}
+    for path in files:
+        values |= _read_ini(path, from_environment.get("env") or None)
+    values |= from_environment
     values |= overrides or {}
-    return make_settings(values)
+    return make_settings(_read_secrets(values))
 
 
 def make_settings(values: Mapping[str, Any]) -> Settings:
@@ -178,21 +199,41 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             raise ConfigError(f"unknown setting {name!r}") from exc
-        shown = "" if name == "remote_api_key" else f", not {problem['input']!r}"
+        shown = "" if name in SECRETS else f", not {problem['input']!r}"
         raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
 
 
-def _read_ini(path: Path) -> dict[str, Any]:
+def _read_ini(path: Path, env: str | None) -> dict[str, Any]:
+    """Return the values of the common section, overlaid by those of the environment's own."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         with path.open(encoding="utf-8") as file:
             parser.read_file(file)
     except (OSError, UnicodeDecodeError, configparser.Error) as exc:
         raise ConfigError(f"cannot read the configuration file {path}") from exc
-    unknown = [section for section in parser.sections() if section != SECTION]
+    known = [SECTION, *(f"{SECTION}:{name}" for name in ENVIRONMENTS)]
+    unknown = [section for section in parser.sections() if section not in known]
     if unknown:
-        raise ConfigError(f"{path}: unknown section [{unknown[0]}]; settings stand under [{SECTION}]")
-    return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+        raise ConfigError(f"{path}: unknown section [{unknown[0]}]; known are: [{'], ['.join(known)}]")
+    values = dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+    own = f"{SECTION}:{env or values.get('env') or ENVIRONMENTS[0]}"
+    return values | (dict(parser[own]) if parser.has_section(own) else {})
+
+
+def _read_secrets(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace ``NAME_file`` of a secret by what the file holds, so that it need not be in the environment."""
+    read = dict(values)
+    for name in SECRETS:
+        path = read.pop(f"{name}{FILE_SUFFIX}", "")
+        if not path:
+            continue
+        if read.get(name):
+            raise ConfigError(f"both {name} and {name}{FILE_SUFFIX} are set")
+        try:
+            read[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(f"{name}{FILE_SUFFIX}: cannot read {path}") from exc
+    return read
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -201,7 +242,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES:
             continue
         name = variable.removeprefix(ENV_PREFIX).lower()
-        if name not in Settings.model_fields:
+        if name not in Settings.model_fields and name.removesuffix(FILE_SUFFIX) not in SECRETS:
             raise ConfigError(f"unknown setting {variable} in the environment")
         values[name] = value
     return values

@@ -421,3 +421,63 @@ def test_missing_driver_is_named() -> None:
     sentence = refusal(lambda: registry.load("paper"))
     assert "'paper'" in sentence
     assert "'no_such_driver'" in sentence
+
+
+INI_OF_ENVIRONMENTS = """
+[modelcache]
+port = 1
+threads = 3
+[modelcache:dev]
+port = 2
+[modelcache:prod]
+port = 3
+host = prod.internal
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "port", "host"),
+    [
+        ({}, 2, "127.0.0.1"),
+        ({"MODELCACHE_ENV": "dev"}, 2, "127.0.0.1"),
+        ({"MODELCACHE_ENV": "prepub"}, 1, "127.0.0.1"),
+        ({"MODELCACHE_ENV": "prod"}, 3, "prod.internal"),
+        ({"MODELCACHE_ENV": "prod", "MODELCACHE_PORT": "4"}, 4, "prod.internal"),
+    ],
+)
+def test_the_environment_chooses_its_section(
+    tmp_path: Path, environ: dict[str, str], port: int, host: str
+) -> None:
+    path = tmp_path / "settings.ini"
+    path.write_text(INI_OF_ENVIRONMENTS, encoding="utf-8")
+    settings = load_settings("demo", environ | {"MODELCACHE_CONFIG": str(path)})
+    assert (settings.port, settings.host, settings.threads) == (port, host, 3)
+
+
+def test_the_file_may_name_its_environment(tmp_path: Path) -> None:
+    path = tmp_path / "settings.ini"
+    path.write_text(INI_OF_ENVIRONMENTS.replace("threads = 3", "env = prod"), encoding="utf-8")
+    assert load_settings("demo", {"MODELCACHE_CONFIG": str(path)}).port == 3
+
+
+def test_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("s3cret\n", encoding="utf-8")
+    settings = load_settings("demo", {"MODELCACHE_REMOTE_API_KEY_FILE": str(path)})
+    assert settings.remote_api_key.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_secret_given_twice_or_in_no_file_is_refused_without_telling_it(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    both = {"MODELCACHE_REMOTE_API_KEY_FILE": str(path), "MODELCACHE_REMOTE_API_KEY": "s3cret"}
+    with pytest.raises(ConfigError, match="remote_api_key_file") as told:
+        load_settings("demo", both)
+    assert "s3cret" not in str(told.value)
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_settings("demo", {"MODELCACHE_REMOTE_API_KEY_FILE": str(path)})
+
+
+def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="MODELCACHE_PORT_FILE"):
+        load_settings("demo", {"MODELCACHE_PORT_FILE": str(tmp_path)})

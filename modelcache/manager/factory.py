@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from modelcache.errors import ScalarStoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
 from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.eviction.memory_cache import MemoryBook
 from modelcache.manager.eviction.rows_book import RowsBook
 from modelcache.manager.eviction.sweep import SweepLimits
+from modelcache.manager.guard import guard
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.registry import Registry
@@ -22,12 +24,16 @@ VECTOR_STORES = Registry("vector store", {"faiss": "modelcache.manager.vector_da
 def get_scalar_store(settings: "Settings") -> ScalarStore:
     """Build the scalar store that the settings name; nothing is opened."""
     store: ScalarStore = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
+    if store.remote:
+        return guard(store, ScalarStoreError, settings.breaker_failures, settings.breaker_seconds)
     return store
 
 
 def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     """Build the vector store that the settings name, for vectors of this dimension; nothing is opened."""
     store: VectorStore = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
+    if store.remote:
+        return guard(store, VectorStoreError, settings.breaker_failures, settings.breaker_seconds)
     return store
 
 

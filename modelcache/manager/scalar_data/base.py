@@ -115,6 +115,9 @@ class ScalarStore(ABC):
     Ids are positive, grow, and are never used twice, not even after a row is gone.
     """
 
+    remote: bool = False
+    """Whether calls go to another process, which may hang or be gone."""
+
     @abstractmethod
     def open(self) -> None:
         """Connect, and create or migrate the schema; ConfigError if it is from a newer version."""

@@ -31,6 +31,8 @@ class VectorStore(ABC):
     dimension: int
     exclusive: bool = False
     """Whether this process alone may use the store, which then keeps every other one out."""
+    remote: bool = False
+    """Whether calls go to another process, which may hang or be gone."""
 
     @abstractmethod
     def open(self) -> None:

@@ -1,0 +1,67 @@
+"""Look after the stores by hand: ``python -m modelcache reconcile`` and ``… rebuild --model M``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from modelcache import logs
+from modelcache.embedding.factory import get_embedder
+from modelcache.errors import ModelCacheError
+from modelcache.manager.data_manager import SSDataManager
+from modelcache.manager.factory import get_data_manager
+from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.reconcile import Reconciled, reconcile
+from modelcache.settings import load_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command with the service's settings; returns the exit status."""
+    asked = _parser().parse_args(arguments)
+    logs.configure()
+    try:
+        settings = load_settings(asked.profile)
+        embedder = get_embedder(settings)
+        embedder.open()
+        manager = get_data_manager(settings, embedder.name, embedder.dimension)
+        manager.open()
+        try:
+            models = [asked.model] if asked.model else manager.scalars.models()
+            for model in models:
+                if asked.command == "rebuild":
+                    manager.vectors.truncate(collection_name(model, embedder.name))
+                done = _reconcile(manager, model)
+                print(
+                    f"{model}: {done.rows} entries with a vector, {done.added} added, {done.removed} removed"
+                )
+        finally:
+            manager.close()
+            embedder.close()
+    except ModelCacheError as exc:
+        print(f"modelcache: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _reconcile(manager: SSDataManager, model: str) -> Reconciled:
+    total = len(manager.scalars.embedded_ids(model_key(model), manager.embedder))
+    with tqdm(total=total, desc=model, unit="entry", disable=None) as bar:
+        return reconcile(manager.scalars, manager.vectors, model, manager.embedder, bar.update)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m modelcache", description=__doc__)
+    parser.add_argument(
+        "--profile", default="default", help="the ini file in modelcache/config to start from"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("reconcile", help="make the vectors agree with the rows")
+    one.add_argument("--model", default="", help="only this model")
+    other = commands.add_parser("rebuild", help="make a model's vectors anew from its rows")
+    other.add_argument("--model", required=True, help="the model")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""A store that keeps failing is left alone for a while, and comes back by itself."""
+
+import threading
+
+import pytest
+
+from modelcache.errors import ScalarStoreError, StoreError
+from modelcache.manager.guard import guard
+from tests.running import wait_until
+
+FAILURES = 3
+SECONDS = 0.2
+
+
+class Flaky:
+    """A store whose method fails while told to, and counts its calls."""
+
+    dimension = 7
+
+    def __init__(self) -> None:
+        self.fails = True
+        self.calls = 0
+        self.may_return = threading.Event()
+        self.may_return.set()
+
+    def open(self) -> str:
+        return "opened"
+
+    def ask(self, question: str) -> str:
+        self.calls += 1
+        self.may_return.wait()
+        if self.fails:
+            raise ScalarStoreError("down")
+        if question == "bad":
+            raise ValueError(question)
+        return f"answer to {question}"
+
+
+@pytest.fixture
+def store() -> Flaky:
+    return Flaky()
+
+
+@pytest.fixture
+def guarded(store: Flaky) -> Flaky:
+    return guard(store, ScalarStoreError, FAILURES, SECONDS)
+
+
+def fail(guarded: Flaky, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(StoreError):
+            guarded.ask("q")
+
+
+def answers(guarded: Flaky) -> bool:
+    try:
+        return guarded.ask("q") == "answer to q"
+    except StoreError:
+        return False
+
+
+def test_a_healthy_store_is_passed_through(store: Flaky, guarded: Flaky) -> None:
+    store.fails = False
+    assert guarded.ask("q") == "answer to q"
+    assert (guarded.dimension, guarded.open()) == (7, "opened")
+
+
+def test_after_some_failures_in_a_row_it_is_not_tried_any_more(store: Flaky, guarded: Flaky) -> None:
+    fail(guarded, 50)
+    assert store.calls == FAILURES
+
+
+def test_failures_with_success_between_do_not_count(store: Flaky, guarded: Flaky) -> None:
+    for _ in range(5):
+        store.fails = True
+        fail(guarded, FAILURES - 1)
+        store.fails = False
+        assert answers(guarded)
+
+
+def test_it_comes_back_by_itself(store: Flaky, guarded: Flaky) -> None:
+    fail(guarded, FAILURES)
+    store.fails = False
+    wait_until(lambda: answers(guarded), "coming back")
+    calls = store.calls
+    assert all(answers(guarded) for _ in range(20))
+    assert store.calls == calls + 20
+
+
+def test_while_one_call_tries_the_others_fail_at_once(store: Flaky, guarded: Flaky) -> None:
+    fail(guarded, FAILURES)
+    store.may_return.clear()
+    trials: list[threading.Thread] = []
+
+    def try_once_more() -> bool:
+        if store.calls == FAILURES:
+            thread = threading.Thread(target=answers, args=(guarded,))
+            trials.append(thread)
+            thread.start()
+            thread.join(0.01)
+        return store.calls > FAILURES
+
+    wait_until(try_once_more, "a trial")
+    fail(guarded, 10)
+    assert store.calls == FAILURES + 1
+    store.may_return.set()
+    for thread in trials:
+        thread.join()
+
+
+def test_a_failed_trial_leaves_it_alone_again(store: Flaky, guarded: Flaky) -> None:
+    fail(guarded, FAILURES)
+
+    def has_tried_again() -> bool:
+        fail(guarded, 1)
+        return store.calls > FAILURES
+
+    wait_until(has_tried_again, "a trial")
+    fail(guarded, 10)
+    assert store.calls == FAILURES + 1
+
+
+def test_other_errors_are_none_of_its_business(store: Flaky, guarded: Flaky) -> None:
+    store.fails = False
+    for _ in range(2 * FAILURES):
+        with pytest.raises(ValueError, match="bad"):
+            guarded.ask("bad")
+    assert answers(guarded)
