@@ -80,7 +80,7 @@ class Settings(BaseModel):
     )
 
     scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`")
-    vector_store: str = Field("faiss", description="where the vectors are: `faiss`")
+    vector_store: str = Field("faiss", description="where the vectors are: `faiss`, `redis` or `chroma`")
 
     similarity_threshold: Fraction | None = Field(
         None,
@@ -115,6 +115,33 @@ class Settings(BaseModel):
     model_blacklist: Names = Field(
         (), description="models that are neither answered nor stored, separated by commas"
     )
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        min_length=1,
+        description="address of the `redis` server, without a password; rediss:// for TLS",
+    )
+    redis_password: SecretStr = Field(
+        SecretStr(""), description="password for the `redis` server; never logged"
+    )
+    redis_index: Literal["FLAT", "HNSW"] = Field(
+        "FLAT",
+        description="kind of a new `redis` collection: `FLAT` compares with every vector of the "
+        "partition, `HNSW` is faster from about 100,000 and approximate",
+    )
+    redis_hnsw_m: int = Field(16, ge=2, le=512, description="`HNSW`: links of a vector")
+    redis_hnsw_ef_construction: int = Field(
+        200, ge=1, le=4096, description="`HNSW`: candidates looked at when a vector is added"
+    )
+    redis_hnsw_ef_runtime: int = Field(
+        100, ge=1, le=4096, description="`HNSW`: candidates looked at in a search"
+    )
+    chroma_url: str = Field(
+        "",
+        description="address of the `chroma` server, for example http://127.0.0.1:8000; empty: in this "
+        "process, in `data_dir`",
+    )
+    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a store, in seconds")
 
     query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
     query_log_days: float = Field(
@@ -154,7 +181,8 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             raise ConfigError(f"unknown setting {name!r}") from exc
-        shown = "" if name == "remote_api_key" else f", not {problem['input']!r}"
+        is_secret = Settings.model_fields[name].annotation is SecretStr
+        shown = "" if is_secret else f", not {problem['input']!r}"
         raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
 
 

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 SCALAR_STORES = Registry("scalar store", {"sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage"})
-VECTOR_STORES = Registry("vector store", {"faiss": "modelcache.manager.vector_data.faiss:FaissStore"})
+VECTOR_STORES = Registry(
+    "vector store",
+    {
+        "faiss": "modelcache.manager.vector_data.faiss:FaissStore",
+        "redis": "modelcache.manager.vector_data.redis:RedisStore",
+        "chroma": "modelcache.manager.vector_data.chroma:ChromaStore",
+    },
+)
 
 
 def get_scalar_store(settings: "Settings") -> ScalarStore:
