@@ -193,7 +193,7 @@ class RedisStore(VectorStore):
     def _connect(self) -> Redis:
         """Return a client; it connects when it is first used."""
         try:
-            return Redis.from_url(
+            client = Redis.from_url(
                 self._url,
                 password=self._password or None,
                 socket_timeout=self._timeout,
@@ -207,6 +207,9 @@ class RedisStore(VectorStore):
             raise ConfigError(
                 "redis_url is not an address: it must look like redis://127.0.0.1:6379/0"
             ) from exc
+        if client.get_connection_kwargs().get("db"):
+            raise ConfigError("redis_url names a database other than 0, the only one that can be searched")
+        return client
 
     @contextmanager
     def _connected(self) -> Iterator[Redis]:
@@ -254,7 +257,7 @@ class RedisStore(VectorStore):
 
 
 def _address(url: str) -> str:
-    """Return where the server is, for messages; ConfigError if the URL holds a secret or cannot be used."""
+    """Return where the server is, for messages, which must hold no secret: ConfigError if the URL does."""
     try:
         parts = urlsplit(url)
         has_password = parts.password is not None or "password" in parse_qs(parts.query)
@@ -262,8 +265,6 @@ def _address(url: str) -> str:
         raise ConfigError("redis_url is not an address") from exc
     if has_password:
         raise ConfigError("redis_url holds a password: set it as redis_password, which is never logged")
-    if parts.path.strip("/") not in ("", "0") and parts.scheme != "unix":
-        raise ConfigError("redis_url names another database than 0, where the search module cannot be used")
     return parts.netloc or parts.path
 
 
