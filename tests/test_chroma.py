@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-import chromadb
 import pytest
 
 from modelcache.app import get_service
@@ -79,10 +78,10 @@ class TestChromaOverHttp(VectorStoreContract):
 
 
 def empty_store(server: ChromaServer) -> Iterator[ChromaStore]:
-    with chromadb.HttpClient("127.0.0.1", server.port) as client:
+    store = on_server(server)
+    with store._connected() as client:
         for collection in client.list_collections():
             client.delete_collection(collection.name)
-    store = on_server(server)
     yield store
     store.close()
 
@@ -261,7 +260,7 @@ def test_a_server_that_cannot_be_reached_is_said(tmp_path: Path) -> None:
 
 
 class NotChroma(BaseHTTPRequestHandler):
-    """Answers every request with a page, and a path that holds ``api`` with the status that is set."""
+    """Answers every request with a page and the status that is set."""
 
     status = 200
 
@@ -272,7 +271,8 @@ class NotChroma(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"<html>")
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None: ...
 

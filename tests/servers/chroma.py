@@ -25,7 +25,8 @@ class ChromaServer:
         program = Path(sys.executable).parent / "chroma"
         if not program.exists():
             raise ServerAbsentError("the package chromadb is not installed")
-        command = [program, "run", "--host", "127.0.0.1", "--port", str(self.port), "--path", self.folder]
+        command = [str(program), "run", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--path", str(self.folder)]
         with (self.folder / "chroma.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         try:

