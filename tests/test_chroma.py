@@ -132,19 +132,21 @@ def test_truncating_while_others_add_and_search_fails_none(stores: list[ChromaSt
     assert not truncating.create(A)
 
 
-def test_a_handle_from_before_a_truncate_elsewhere_still_works(server: ChromaServer) -> None:
+def test_a_collection_that_was_removed_and_made_anew_elsewhere_is_used(server: ChromaServer) -> None:
     for store in empty_store(server):
         other = on_server(server)
-        store.add(A, [1], [P], vectors(1))
-        assert found(other, A, P, vectors(1)[0]) == [1]
-        store.truncate(A)
-        assert found(other, A, P, vectors(1)[0]) == []
-        store.truncate(A)
-        other.delete(A, [1])
-        store.truncate(A)
-        other.add(A, [2], [P], vectors(1))
-        assert found(store, A, P, vectors(1)[0]) == [2]
-        assert other.ids(A).tolist() == [2]
+        for number in range(3):
+            store.add(A, [1], [P], vectors(1))
+            assert found(other, A, P, vectors(1)[0]) == [1]
+            with store._connected() as client:
+                client.delete_collection(A)
+            if number:
+                store.create(A)
+            assert found(other, A, P, vectors(1)[0]) == []
+            other.delete(A, [1])
+            assert other.ids(A).tolist() == []
+            other.add(A, [2], [P], vectors(1))
+            assert found(store, A, P, vectors(1)[0]) == [2]
         other.close()
 
 

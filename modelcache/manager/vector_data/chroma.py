@@ -36,8 +36,11 @@ HNSW: CreateHNSWConfiguration = {
     "max_neighbors": 16,
 }
 ID_PAGE = 10_000
-# A truncate replaces the collection; an add that meets one starts over on the new collection.
-ADD_ATTEMPTS = 10
+# Far below what a server takes, so that one call stays within the time limit.
+BATCH = 500
+ATTEMPTS = 10
+# What Chroma says to a search that meets the first add into a collection.
+UNREADABLE_YET = "Nothing found on disk"
 ALREADY_EXISTS = "already exists"
 
 
@@ -102,7 +105,7 @@ class ChromaStore(VectorStore):
         if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
             raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
         with self._connected() as client:
-            size = client.get_max_batch_size()
+            size = min(BATCH, client.get_max_batch_size())
         for start in range(0, len(ids), size):
             rows = slice(start, start + size)
             self._add_batch(collection, ids[rows], partitions[rows], embeddings[rows])
@@ -128,7 +131,7 @@ class ChromaStore(VectorStore):
 
     def delete(self, collection: str, ids: Sequence[int]) -> None:
         with self._connected() as client:
-            size = client.get_max_batch_size()
+            size = min(BATCH, client.get_max_batch_size())
 
         def remove(handle: Collection) -> None:
             for start in range(0, len(ids), size):
@@ -137,13 +140,8 @@ class ChromaStore(VectorStore):
         self._run(collection, remove, None)
 
     def truncate(self, collection: str) -> None:
-        # Deleting the ids would leave their nodes in the graph.
-        with self._connected() as client:
-            try:
-                client.delete_collection(collection)
-            except NotFoundError:
-                return
-        self.create(collection)
+        # Dropping the collection would free its graph, but Chroma fails adds and searches meanwhile.
+        self.delete(collection, self.ids(collection).tolist())
 
     def ids(self, collection: str) -> Ids:
         nothing: list[str] = []
@@ -165,7 +163,7 @@ class ChromaStore(VectorStore):
         system = System(_settings(is_persistent=True, persist_directory=str(self._folder)))
         try:
             system.start()
-            system.instance(ServerAPI).count_collections()
+            _api(system).count_collections()
         except (ChromaError, ValueError) as exc:
             raise ConfigError(
                 f"Chroma cannot use the folder {self._folder} ({_one_line(exc)}): "
@@ -186,7 +184,7 @@ class ChromaStore(VectorStore):
         session.event_hooks = {"response": [_raise_unknown_error]}
         try:
             system.start()
-            system.instance(ServerAPI).count_collections()
+            _api(system).count_collections()
         except (ChromaError, httpx.HTTPError, ValueError) as exc:
             session.close()
             raise ConfigError(
@@ -201,21 +199,27 @@ class ChromaStore(VectorStore):
         if system is None:
             raise VectorStoreError("the Chroma store is not open")
         try:
-            yield system.instance(ServerAPI)
+            yield _api(system)
         except (ChromaError, httpx.HTTPError, ValueError) as exc:
             raise VectorStoreError(f"Chroma: {exc}") from exc
 
     def _run(self, collection: str, operation: Callable[[Collection], T], absent: T) -> T:
         """Run an operation on the collection; ``absent`` if there is none."""
         with self._connected() as client:
-            # A handle names one incarnation: after a truncate elsewhere, the name has another.
-            handle = self._handles.get(collection)
-            for known in (handle, None):
+            for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    return operation(known or self._find(client, collection))
+                    handle = self._handles.get(collection) or self._find(client, collection)
                 except NotFoundError:
+                    return absent
+                try:
+                    return operation(handle)
+                except ChromaError as exc:
+                    # A handle names one incarnation: removed by hand and made anew, it has another.
                     self._handles.pop(collection, None)
-        return absent
+                    passes = isinstance(exc, NotFoundError) or UNREADABLE_YET in str(exc)
+                    if not passes or attempt == ATTEMPTS:
+                        raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _find(self, client: ServerAPI, collection: str) -> Collection:
         # Without its embedding function: vectors are only ever made by the embedder.
@@ -234,7 +238,7 @@ class ChromaStore(VectorStore):
             )
             return True
 
-        for _ in range(ADD_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             if self._run(collection, add, False):
                 return
             self.create(collection)
@@ -246,9 +250,14 @@ def _settings(**values: Any) -> ChromaSettings:
     return ChromaSettings(anonymized_telemetry=False, _env_file=None, **values)
 
 
+def _api(system: System) -> ServerAPI:
+    api: ServerAPI = system.instance(cast(Any, ServerAPI))
+    return api
+
+
 def _session(system: System) -> httpx.Client:
     """Return the connections of a system that speaks to a server, of which its client says nothing."""
-    session: httpx.Client = cast(Any, system.instance(ServerAPI))._session
+    session: httpx.Client = cast(Any, _api(system))._session
     return session
 
 
