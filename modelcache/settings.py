@@ -86,7 +86,7 @@ class Settings(BaseModel):
     )
 
     scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`")
-    vector_store: str = Field("faiss", description="where the vectors are: `faiss`")
+    vector_store: str = Field("faiss", description="where the vectors are: `faiss`, `redis` or `chroma`")
 
     similarity_threshold: Fraction | None = Field(
         None,
@@ -122,6 +122,33 @@ class Settings(BaseModel):
         (), description="models that are neither answered nor stored, separated by commas"
     )
 
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        min_length=1,
+        description="address of the `redis` server, without a password; rediss:// for TLS",
+    )
+    redis_password: SecretStr = Field(
+        SecretStr(""), description="password for the `redis` server; never logged"
+    )
+    redis_index: Literal["FLAT", "HNSW"] = Field(
+        "FLAT",
+        description="kind of a new `redis` collection: `FLAT` compares with every vector of the "
+        "partition, `HNSW` is faster from about 100,000 and approximate",
+    )
+    redis_hnsw_m: int = Field(16, ge=2, le=512, description="`HNSW`: links of a vector")
+    redis_hnsw_ef_construction: int = Field(
+        200, ge=1, le=4096, description="`HNSW`: candidates looked at when a vector is added"
+    )
+    redis_hnsw_ef_runtime: int = Field(
+        100, ge=1, le=4096, description="`HNSW`: candidates looked at in a search"
+    )
+    chroma_url: str = Field(
+        "",
+        description="address of the `chroma` server, for example http://127.0.0.1:8000; empty: in this "
+        "process, in `data_dir`",
+    )
+    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a store, in seconds")
+
     query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
     query_log_days: float = Field(
         30.0, gt=0, le=36_500, description="after how many days such a row is deleted"
@@ -142,10 +169,10 @@ class Settings(BaseModel):
     eviction_policy: Literal["LRU", "LFU", "FIFO", "RR", "ARC", "W_TINYLFU"] = Field(
         "LRU", description="which entries are evicted: `LRU`, `LFU`, `FIFO`, `RR`, `ARC` or `W_TINYLFU`"
     )
-    eviction_book: Literal["memory", "rows"] = Field(
+    eviction_book: Literal["memory", "redis", "rows"] = Field(
         "memory",
-        description="where the order of eviction is kept: `memory`, for one process and every policy, "
-        "or `rows`, for many processes and `LRU`, `LFU`, `FIFO`, `RR`",
+        description="where the order of eviction is kept: `memory`, for one process and every policy; "
+        "`redis`, or `rows` (the rows themselves), for many processes and `LRU`, `LFU`, `FIFO`, `RR`",
     )
     sweep_interval: Seconds = Field(
         5.0, description="seconds between looks for removed and expired entries to sweep"

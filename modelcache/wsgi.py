@@ -11,7 +11,7 @@ from gunicorn.arbiter import Arbiter
 from modelcache import logs
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ModelCacheError
-from modelcache.manager.factory import VECTOR_STORES
+from modelcache.manager.factory import get_vector_store
 from modelcache.settings import Settings, load_settings
 
 # A worker that has not shown a sign of life for so long is killed; requests have limits of their own.
@@ -29,7 +29,7 @@ def main(profile: str) -> int:
     """Serve until SIGTERM; returns the exit status, having said in a sentence what is wrong."""
     try:
         settings = load_settings(profile)
-        if settings.workers > 1 and VECTOR_STORES.load(settings.vector_store).exclusive:
+        if settings.workers > 1 and get_vector_store(settings, dimension=1).exclusive:
             raise ConfigError(
                 f"vector store {settings.vector_store!r} belongs to one process: set MODELCACHE_WORKERS=1"
             )

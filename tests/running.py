@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,26 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.01)
+
+
+def all_at_once(*works: Callable[[], object]) -> list[object]:
+    """Run these in threads of their own; returns what each returned or raised."""
+    results: list[object] = [None] * len(works)
+    barrier = threading.Barrier(len(works))
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            results[number] = works[number]()
+        except Exception as exc:  # noqa: BLE001 - told by the test
+            results[number] = exc
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
 
 
 class RunningService:

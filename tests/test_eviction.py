@@ -13,6 +13,7 @@ from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
 from modelcache.manager.eviction.memory_cache import POLICIES, MemoryBook, WTinyLFUCache
+from modelcache.manager.eviction.redis_book import SCORES, RedisBook
 from modelcache.manager.eviction.rows_book import ORDERS, RowsBook
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.scalar_data.base import HitUse
@@ -21,6 +22,8 @@ from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.contracts.scalar_store import FAR_FUTURE, answer, put
 from tests.hash_embedder import HashEmbedder
+from tests.servers import start_or_skip
+from tests.servers.redis import RedisServer
 
 KEY = model_key("m")
 MakeBook = Callable[[str, int], EvictionBook]
@@ -146,6 +149,64 @@ class TestRowsBook(BookContract):
     def test_policies_that_need_memory_are_refused(self, store: SqliteStorage) -> None:
         with pytest.raises(ConfigError, match="ARC needs eviction_book = memory"):
             RowsBook(store, "ARC")
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = start_or_skip("Redis", RedisServer, tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+class TestRedisBook(BookContract):
+    policies = tuple(SCORES)
+
+    @pytest.fixture
+    def make_book(self, store: SqliteStorage, redis_server: RedisServer) -> Iterator[MakeBook]:
+        with redis_server.client() as client:
+            client.flushall()
+            yield lambda policy, _: RedisBook(store, policy, client)
+
+    def test_the_uses_seen_by_one_worker_count_for_all(
+        self, store: SqliteStorage, make_book: MakeBook
+    ) -> None:
+        one, other = make_book("LRU", 10), make_book("LRU", 10)
+        a, b, _ = self.add(store, one, "a", "b", "c")
+        other.use(KEY, {a: HitUse(1, FAR_FUTURE)})
+        assert one.victims(KEY, 1) == [b.id]
+
+    def test_a_hit_on_an_evicted_entry_does_not_bring_it_back(
+        self, store: SqliteStorage, make_book: MakeBook
+    ) -> None:
+        for policy in ("LRU", "LFU"):
+            book = make_book(policy, 10)
+            [entry] = self.add(store, book, "a")
+            assert book.victims(KEY, 1) == [entry.id]
+            book.use(KEY, {entry: HitUse(1, FAR_FUTURE)})
+            assert book.victims(KEY, 1) == []
+            store.delete(KEY, [entry.id])
+
+    def test_a_server_that_is_gone_fails_no_request(
+        self, make_app: AppFactory, redis_server: RedisServer
+    ) -> None:
+        app = make_app(max_size=5, clean_size=1, eviction_book="redis", redis_url="redis://127.0.0.1:1/0")
+        client = CacheClient(app.test_client())
+        fill(client, 10)
+        assert all(client.query(f"q{number}")["cacheHit"] for number in range(10))
+        assert get_service(app).cache.writer.flush()
+
+
+def test_a_model_stays_under_its_size_by_a_book_in_redis(
+    make_app: AppFactory, redis_server: RedisServer
+) -> None:
+    app = make_app(max_size=20, clean_size=5, eviction_book="redis", redis_url=redis_server.url)
+    client, writer = CacheClient(app.test_client()), get_service(app).cache.writer
+    fill(client, 5, "kept ")
+    for number in range(60):
+        client.insert((f"passing {number}", "a"))
+        assert all(client.query(f"kept {number}")["cacheHit"] for number in range(5))
+        writer.flush()
+    assert live(app) <= 25
 
 
 def test_a_frequent_key_gets_past_a_rare_one_into_the_main_part() -> None:

@@ -45,7 +45,7 @@ def test_a_closed_store_keeps_everything(tmp_path: Path) -> None:
 def test_a_created_collection_is_there_after_a_kill(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create(A)
-    store._unlock()  # as the end of the process would, with nothing saved
+    store._folder_lock.release()  # as the end of the process would, with nothing saved
     again = opened(tmp_path)
     assert not again.create(A)
     again.close()
@@ -57,7 +57,7 @@ def test_a_truncate_is_kept_through_a_kill(tmp_path: Path) -> None:
     store.close()
     store = opened(tmp_path)
     store.truncate(A)
-    store._unlock()
+    store._folder_lock.release()
     again = opened(tmp_path)
     assert again.ids(A).tolist() == []
     again.close()
@@ -95,7 +95,7 @@ def test_only_what_changed_enough_is_saved_meanwhile(tmp_path: Path) -> None:
     store.add(A, range(1, many + 1), [P] * many, vectors(many))
     store.add(B, [1], [P], vectors(1))
     store.save()
-    store._unlock()
+    store._folder_lock.release()
     again = opened(tmp_path)
     assert len(again.ids(A)) == many
     assert len(again.ids(B)) == 0
@@ -114,7 +114,7 @@ def test_a_failed_save_loses_nothing_and_is_tried_again(
             store.save()
     assert len(store.ids(A)) == many
     store.save()
-    store._unlock()
+    store._folder_lock.release()
     again = opened(tmp_path)
     assert len(again.ids(A)) == many
     again.close()

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 SCALAR_STORES = Registry("scalar store", {"sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage"})
-VECTOR_STORES = Registry("vector store", {"faiss": "modelcache.manager.vector_data.faiss:FaissStore"})
+VECTOR_STORES = Registry(
+    "vector store",
+    {
+        "faiss": "modelcache.manager.vector_data.faiss:FaissStore",
+        "redis": "modelcache.manager.vector_data.redis:RedisStore",
+        "chroma": "modelcache.manager.vector_data.chroma:ChromaStore",
+    },
+)
+
+EVICTION_BOOKS = Registry("eviction book", {"redis": "modelcache.manager.eviction.redis_book:RedisBook"})
 
 
 def get_scalar_store(settings: "Settings") -> ScalarStore:
@@ -44,6 +53,8 @@ def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> Eviction
     book: EvictionBook
     if settings.eviction_book == "rows":
         book = RowsBook(scalars, settings.eviction_policy)
+    elif settings.eviction_book == "redis":
+        book = EVICTION_BOOKS.load("redis").from_settings(settings, scalars)
     else:
         book = MemoryBook(scalars, settings.eviction_policy, settings.max_size)
     return EvictionManager(scalars, book, settings.max_size, settings.clean_size)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -12,6 +12,9 @@ from redis.exceptions import RedisError
 from modelcache.errors import ConfigError, StoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
 from modelcache.manager.scalar_data.base import HitUse, RowUse, ScalarStore
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
 
 PREFIX = "modelcache:book"
 FILL_ROWS = 5000
@@ -29,7 +32,7 @@ SCORES: Mapping[str, Score] = {
 class RedisBook(EvictionBook):
     """Keeps a sorted set per model; the first worker that needs one fills it from the rows."""
 
-    def __init__(self, scalars: ScalarStore, policy: str, client: "Redis[Any]") -> None:
+    def __init__(self, scalars: ScalarStore, policy: str, client: Redis) -> None:
         if policy not in SCORES:
             raise ConfigError(
                 f"eviction policy {policy} needs eviction_book = memory; in Redis: {', '.join(SCORES)}"
@@ -38,6 +41,17 @@ class RedisBook(EvictionBook):
         self._policy = policy
         self._score = SCORES[policy]
         self._client = client
+
+    @classmethod
+    def from_settings(cls, settings: "Settings", scalars: ScalarStore) -> "RedisBook":
+        """Build one on the server that ``redis_url`` names; it is reached at its first use."""
+        client: Redis = Redis.from_url(
+            settings.redis_url,
+            password=settings.redis_password.get_secret_value() or None,
+            socket_timeout=settings.store_timeout,
+            socket_connect_timeout=settings.store_timeout,
+        )
+        return cls(scalars, settings.eviction_policy, client)
 
     def add(self, model_key: str, entries: Sequence[EntryKey]) -> None:
         now = time()
@@ -50,20 +64,20 @@ class RedisBook(EvictionBook):
         if self._policy not in ("LRU", "LFU"):
             return
         key = self._key(model_key)
-        with _redis_errors():
-            # Only entries that are in the book: a hit on an evicted one must not bring it back.
-            with self._client.pipeline(transaction=False) as pipeline:
-                for entry, use in uses.items():
-                    if self._policy == "LRU":
-                        pipeline.zadd(key, {str(entry.id): use.last_used_at}, xx=True, gt=True)
-                    else:
-                        pipeline.zadd(key, {str(entry.id): use.count}, xx=True, incr=True)
-                pipeline.execute()
+        # Only entries that are in the book: a hit on an evicted one must not bring it back.
+        with _redis_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for entry, use in uses.items():
+                if self._policy == "LRU":
+                    pipeline.zadd(key, {str(entry.id): use.last_used_at}, xx=True, gt=True)
+                else:
+                    pipeline.zadd(key, {str(entry.id): use.count}, xx=True, incr=True)
+            pipeline.execute()
 
     def victims(self, model_key: str, count: int) -> list[int]:
         with _redis_errors():
             self._fill_once(model_key)
-            return [int(member) for member, _ in self._client.zpopmin(self._key(model_key), count)]
+            taken: Any = self._client.zpopmin(self._key(model_key), count)
+        return [int(member) for member, _ in taken]
 
     def forget(self, model_key: str) -> None:
         with _redis_errors():

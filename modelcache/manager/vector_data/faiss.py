@@ -4,7 +4,6 @@ A snapshot saves reading every vector from the rows at a restart, and is never t
 complete: the data manager compares its ids with the live rows when it first uses a collection.
 """
 
-import fcntl
 import logging
 import os
 import threading
@@ -19,8 +18,9 @@ import faiss
 import numpy as np
 
 from modelcache.embedding.base import Embeddings
-from modelcache.errors import ConfigError, VectorStoreError
+from modelcache.errors import VectorStoreError
 from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
+from modelcache.manager.vector_data.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER_NAME = "faiss"
-LOCK_NAME = ".lock"
 SUFFIX = ".npz"
 # A snapshot rewrites the whole collection, so it waits until enough has changed to be worth it.
 SAVE_AFTER_CHANGES = 1000
@@ -45,27 +44,17 @@ class FaissStore(VectorStore):
         self.dimension = dimension
         self._collections: dict[str, _Collection] = {}
         self._lock = threading.Lock()
-        self._lock_file: IO[str] | None = None
+        self._folder_lock = FolderLock(folder)
 
     @classmethod
     def from_settings(cls, settings: "Settings", dimension: int) -> "FaissStore":
         return cls(settings.data_dir / FOLDER_NAME, dimension)
 
     def open(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock_file = (self.folder / LOCK_NAME).open("a")
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            self._unlock()
-            raise ConfigError(
-                f"another service is using {self.folder}: stop it or set MODELCACHE_DATA_DIR"
-            ) from exc
-        except OSError as exc:
-            raise ConfigError(f"cannot use the folder {self.folder}: {exc.strerror}") from exc
+        self._folder_lock.take()
 
     def close(self) -> None:
-        if self._lock_file is None:
+        if not self._folder_lock.is_held:
             return
         for collection in list(self._collections.values()):
             try:
@@ -74,10 +63,10 @@ class FaissStore(VectorStore):
                 # Nothing is lost: the next start reads from the rows what the snapshot lacks.
                 logger.exception("a snapshot could not be saved")
         self._collections.clear()
-        self._unlock()
+        self._folder_lock.release()
 
     def ping(self) -> None:
-        if self._lock_file is None:
+        if not self._folder_lock.is_held:
             raise VectorStoreError("the FAISS store is not open")
 
     def create(self, collection: str) -> bool:
@@ -142,11 +131,6 @@ class FaissStore(VectorStore):
 
     def _path(self, collection: str) -> Path:
         return self.folder / f"{collection}{SUFFIX}"
-
-    def _unlock(self) -> None:
-        if self._lock_file is not None:
-            self._lock_file.close()
-            self._lock_file = None
 
 
 class _Collection:
