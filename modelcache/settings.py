@@ -79,8 +79,42 @@ class Settings(BaseModel):
         description="a question longer than this is answered by an exact match or not at all",
     )
 
-    scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`")
+    scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`, `mysql` or `oceanbase`")
     vector_store: str = Field("faiss", description="where the vectors are: `faiss`")
+
+    store_timeout: Seconds = Field(
+        2.0, description="seconds that a database server may take to answer one statement"
+    )
+    mysql_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address of the MySQL or OceanBase server, or the path of its Unix socket",
+    )
+    mysql_port: int = Field(3306, ge=1, le=65535, description="its port; OceanBase listens on 2881")
+    mysql_user: str = Field(
+        "modelcache", min_length=1, description="its user; at OceanBase with the tenant: `user@tenant`"
+    )
+    mysql_password: SecretStr = Field(SecretStr(""), description="the user's password; never logged")
+    mysql_password_file: Path | None = Field(
+        None, description="file to read the password from, instead of `mysql_password`"
+    )
+    mysql_database: str = Field(
+        "modelcache", min_length=1, description="database of the tables; it must exist"
+    )
+    mysql_tls: bool = Field(
+        False, description="encrypt the connection, and refuse a server whose certificate is not valid"
+    )
+    mysql_tls_ca: Path | None = Field(
+        None, description="file of the authorities that sign such certificates; empty: the system's"
+    )
+    mysql_pool_size: int = Field(
+        16, ge=1, le=1024, description="connections of one process; more work than that waits"
+    )
+    mysql_migrate: bool = Field(
+        True,
+        description="create and migrate the tables at the start; otherwise an operator runs "
+        "`reference_doc/create_table.sql`",
+    )
 
     similarity_threshold: Fraction | None = Field(
         None,
@@ -154,8 +188,13 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             raise ConfigError(f"unknown setting {name!r}") from exc
-        shown = "" if name == "remote_api_key" else f", not {problem['input']!r}"
+        shown = "" if name in secret_settings() else f", not {problem['input']!r}"
         raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
+
+
+def secret_settings() -> set[str]:
+    """Return the names of the settings whose values are shown nowhere."""
+    return {name for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
 
 
 def _read_ini(path: Path) -> dict[str, Any]:
