@@ -85,8 +85,37 @@ class Settings(BaseModel):
         description="a question longer than this is answered by an exact match or not at all",
     )
 
-    scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`")
+    scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`, `mysql` or `oceanbase`")
     vector_store: str = Field("faiss", description="where the vectors are: `faiss`, `redis` or `chroma`")
+
+    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a database, in seconds")
+    mysql_host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address of the MySQL or OceanBase server, or the path of its Unix socket",
+    )
+    mysql_port: int = Field(3306, ge=1, le=65535, description="its port; OceanBase listens on 2881")
+    mysql_user: str = Field(
+        "modelcache", min_length=1, description="its user; at OceanBase with the tenant: `user@tenant`"
+    )
+    mysql_password: SecretStr = Field(SecretStr(""), description="the user's password; never logged")
+    mysql_database: str = Field(
+        "modelcache", min_length=1, description="database of the tables; it must exist"
+    )
+    mysql_tls: bool = Field(
+        False, description="encrypt the connection, and refuse a server whose certificate is not valid"
+    )
+    mysql_tls_ca: Path | None = Field(
+        None, description="file of the authorities that sign such certificates; empty: the system's"
+    )
+    mysql_pool_size: int = Field(
+        16, ge=1, le=1024, description="connections of one process; more work than that waits"
+    )
+    mysql_migrate: bool = Field(
+        True,
+        description="create and migrate the tables at the start; otherwise an operator runs "
+        "`reference_doc/create_table.sql`",
+    )
 
     similarity_threshold: Fraction | None = Field(
         None,
@@ -147,7 +176,6 @@ class Settings(BaseModel):
         description="address of the `chroma` server, for example http://127.0.0.1:8000; empty: in this "
         "process, in `data_dir`",
     )
-    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a store, in seconds")
 
     query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
     query_log_days: float = Field(

@@ -1,9 +1,10 @@
--- The tables of a scalar store, as MySQL DDL. Run it in a database of its own, for example:
+-- The tables of a scalar store, as MySQL DDL: MySQL 8, MariaDB 10.5, OceanBase 4, or newer.
+-- The service runs it itself in an empty database, unless mysql_migrate is false. By hand:
 --   mysql modelcache < reference_doc/create_table.sql
 -- The demo's SQLite file holds the same tables, columns and indexes; a test keeps them equal.
 
 -- The version of the schema; one row for each migration that was applied.
-CREATE TABLE modelcache_schema (
+CREATE TABLE IF NOT EXISTS modelcache_schema (
     version INT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
@@ -12,7 +13,7 @@ CREATE TABLE modelcache_schema (
 -- model_key, partition_key, fingerprint: hashes, so that equality does not depend on a collation.
 -- embedding_data: float32, little-endian; NULL for a text that is only matched exactly.
 -- expires_at, last_used_at: seconds since the epoch.
-CREATE TABLE modelcache_llm_answer (
+CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
     id BIGINT NOT NULL AUTO_INCREMENT,
     gmt_create DATETIME NOT NULL,
     gmt_modified DATETIME NOT NULL,
@@ -36,7 +37,7 @@ CREATE TABLE modelcache_llm_answer (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- The tags of an entry; tag_key is the hash of model and tag.
-CREATE TABLE modelcache_answer_tag (
+CREATE TABLE IF NOT EXISTS modelcache_answer_tag (
     answer_id BIGINT NOT NULL,
     tag_key CHAR(40) NOT NULL,
     tag VARCHAR(256) NOT NULL,
@@ -45,7 +46,7 @@ CREATE TABLE modelcache_answer_tag (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- One row for each query, written in the background; cut at 10,000 characters a text.
-CREATE TABLE modelcache_query_log (
+CREATE TABLE IF NOT EXISTS modelcache_query_log (
     id BIGINT NOT NULL AUTO_INCREMENT,
     gmt_create DATETIME NOT NULL,
     gmt_modified DATETIME NOT NULL,

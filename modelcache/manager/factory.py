@@ -17,7 +17,14 @@ from modelcache.registry import Registry
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
-SCALAR_STORES = Registry("scalar store", {"sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage"})
+SCALAR_STORES = Registry(
+    "scalar store",
+    {
+        "sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage",
+        "mysql": "modelcache.manager.scalar_data.mysql:MySQLStorage",
+        "oceanbase": "modelcache.manager.scalar_data.oceanbase:OceanBaseStorage",
+    },
+)
 VECTOR_STORES = Registry(
     "vector store",
     {

@@ -234,7 +234,7 @@ class ScalarStoreContract:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(taken) == 1
+        assert len(taken) == 1, taken
 
     def test_hits_add_up(self, store: ScalarStore) -> None:
         [id_] = put(store, answer("q"))

@@ -1,12 +1,13 @@
 """The statements of a scalar store, written once for every SQL dialect."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial, wraps
 from itertools import islice
 from time import time
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from modelcache.errors import ScalarStoreError
 from modelcache.hashing import digest
@@ -24,6 +25,8 @@ from modelcache.manager.scalar_data.base import (
 )
 
 T = TypeVar("T")
+P = ParamSpec("P")
+Storage = TypeVar("Storage", bound="SqlStorage")
 ANSWER_TYPE_TEXT = 0
 ID_CHUNK = 500
 MAX_ID = 2**63 - 1
@@ -47,13 +50,47 @@ DELETED = f"is_deleted = {RowState.DELETED:d}"
 class Cursor(Protocol):
     """What the statements use of a DB-API 2 cursor."""
 
-    rowcount: int
-    lastrowid: int | None
-
+    @property
+    def rowcount(self) -> int: ...
+    @property
+    def lastrowid(self) -> int | None: ...
     def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Any: ...
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]], /) -> Any: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> list[Any]: ...
+
+
+class TransientError(ScalarStoreError):
+    """A failure that may be gone at once, such as a deadlock; the transaction may be tried again.
+
+    ``in_doubt``: COMMIT was sent and not answered, so that it may have been done.
+    """
+
+    def __init__(self, message: str, *, in_doubt: bool = False) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
+
+
+def repeated(method: Callable[Concatenate[Storage, P], T]) -> Callable[Concatenate[Storage, P], T]:
+    """Try the whole method again after a TransientError: doing it twice is as good as once."""
+
+    @wraps(method)
+    def trying(self: Storage, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.repeating(partial(method, self, *args, **kwargs), when_in_doubt=True)
+
+    return trying
+
+
+def repeated_unless_done(
+    method: Callable[Concatenate[Storage, P], T],
+) -> Callable[Concatenate[Storage, P], T]:
+    """The same, but not when the first time may have been committed: the second would add or tell wrong."""
+
+    @wraps(method)
+    def trying(self: Storage, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.repeating(partial(method, self, *args, **kwargs), when_in_doubt=False)
+
+    return trying
 
 
 class SqlStorage(ScalarStore):
@@ -66,6 +103,21 @@ class SqlStorage(ScalarStore):
     @abstractmethod
     def writing(self) -> AbstractContextManager[Cursor]:
         """Open a transaction: committed at the end, rolled back on any exception."""
+
+    def repeating(self, call: Callable[[], T], *, when_in_doubt: bool) -> T:
+        """Call, and call again after a TransientError, one in doubt only if so told.
+
+        Once is enough where no such error is raised.
+        """
+        return call()
+
+    def change_all(self, cursor: Cursor, statement: str, values: Sequence[Any]) -> int:
+        """Execute an UPDATE or DELETE of any number of rows and return how many there were.
+
+        A dialect may do it in steps: a row that was changed no longer meets the statement's condition.
+        """
+        cursor.execute(statement, values)
+        return cursor.rowcount
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         """Keep other transactions from activating rows with these fingerprints until this one ends.
@@ -81,11 +133,13 @@ class SqlStorage(ScalarStore):
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
         """Insert rows of ``INSERT_COLUMNS`` and return their ids, in order."""
 
+    @repeated
     def ping(self) -> None:
         with self.reading() as cursor:
             cursor.execute("SELECT 1")
             cursor.fetchone()
 
+    @repeated_unless_done
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
         now = time()
         rows = [_answer_row(new, now) for new in answers]
@@ -102,32 +156,32 @@ class SqlStorage(ScalarStore):
                 )
         return ids
 
+    @repeated
     def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
         last = dict(zip(fingerprints, ids, strict=True))
         winners = sorted(last.values())
         losers = sorted(set(ids) - set(winners))
         with self.writing() as cursor:
-            self.lock_fingerprints(cursor, list(last))
-            self._update_where(cursor, RowState.DELETED, LIVE, "fingerprint", list(last))
-            self._update_where(cursor, RowState.DELETED, WRITING, "id", losers)
+            self.lock_fingerprints(cursor, sorted(last))
             changed = self._update_where(cursor, RowState.LIVE, WRITING, "id", winners)
-            if changed != len(winners):
+            # They are live already when this call repeats one whose reply was lost.
+            if changed != len(winners) and self._count_live_among(cursor, winners) != len(winners):
                 raise ScalarStoreError("rows were removed while they were being written")
+            self._update_where(cursor, RowState.DELETED, WRITING, "id", losers)
+            self._retire_older(cursor, last)
 
+    @repeated
     def discard(self, ids: Sequence[int]) -> None:
         with self.writing() as cursor:
             self._update_where(cursor, RowState.DELETED, WRITING, "id", ids)
 
+    @repeated
     def discard_unfinished(self, before: float) -> int:
         with self.writing() as cursor:
             # A row that was never live was last "used" when it was written.
-            cursor.execute(
-                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
-                f"WHERE {WRITING} AND last_used_at < ?",
-                (int(RowState.DELETED), sql_time(time()), before),
-            )
-            return cursor.rowcount
+            return self._delete_all(cursor, f"{WRITING} AND last_used_at < ?", (before,))
 
+    @repeated
     def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:
         with self.reading() as cursor:
             cursor.execute(
@@ -138,6 +192,7 @@ class SqlStorage(ScalarStore):
             row = cursor.fetchone()
         return CachedAnswer(*row) if row else None
 
+    @repeated
     def get_live(self, ids: Sequence[int], now: float) -> dict[int, CachedAnswer]:
         found: dict[int, CachedAnswer] = {}
         with self.reading() as cursor:
@@ -150,6 +205,7 @@ class SqlStorage(ScalarStore):
                 found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
         return found
 
+    @repeated_unless_done
     def delete(self, model_key: str, ids: Sequence[int]) -> int:
         possible = sorted({id_ for id_ in ids if 0 < id_ <= MAX_ID})
         with self.writing() as cursor:
@@ -157,6 +213,7 @@ class SqlStorage(ScalarStore):
                 cursor, RowState.DELETED, f"{LIVE} AND model_key = ?", "id", possible, (model_key,)
             )
 
+    @repeated_unless_done
     def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
         keys = [tag_key(model_key, tag) for tag in dict.fromkeys(tags)]
         with self.writing() as cursor:
@@ -170,26 +227,21 @@ class SqlStorage(ScalarStore):
                 cursor, RowState.DELETED, f"{LIVE} AND model_key = ?", "id", sorted(ids), (model_key,)
             )
 
+    @repeated_unless_done
     def truncate(self, model_key: str) -> int:
         with self.writing() as cursor:
-            live = self._count_live(cursor, model_key)
-            cursor.execute(
-                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
-                f"WHERE model_key = ? AND is_deleted <> {RowState.DELETED:d}",
-                (int(RowState.DELETED), sql_time(time()), model_key),
-            )
-            cursor.execute("DELETE FROM modelcache_query_log WHERE model_key = ?", (model_key,))
+            # What becomes live between the two statements meets the second.
+            self._delete_all(cursor, f"{WRITING} AND model_key = ?", (model_key,))
+            live = self._delete_all(cursor, f"{LIVE} AND model_key = ?", (model_key,))
+            self.change_all(cursor, "DELETE FROM modelcache_query_log WHERE model_key = ?", (model_key,))
         return live
 
+    @repeated
     def delete_expired(self, now: float) -> int:
         with self.writing() as cursor:
-            cursor.execute(
-                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
-                f"WHERE {LIVE} AND expires_at <= ?",
-                (int(RowState.DELETED), sql_time(now), now),
-            )
-            return cursor.rowcount
+            return self._delete_all(cursor, f"{LIVE} AND expires_at <= ?", (now,))
 
+    @repeated
     def dead_counts(self) -> list[DeadCount]:
         with self.reading() as cursor:
             cursor.execute(
@@ -198,6 +250,7 @@ class SqlStorage(ScalarStore):
             )
             return [DeadCount(*row) for row in cursor.fetchall()]
 
+    @repeated
     def dead(self, model_key: str, limit: int) -> list[DeadAnswer]:
         with self.reading() as cursor:
             cursor.execute(
@@ -207,6 +260,7 @@ class SqlStorage(ScalarStore):
             )
             return [DeadAnswer(*row) for row in cursor.fetchall()]
 
+    @repeated
     def uses(self, model_key: str) -> list[RowUse]:
         with self.reading() as cursor:
             cursor.execute(
@@ -216,28 +270,34 @@ class SqlStorage(ScalarStore):
             )
             return [RowUse(*row) for row in cursor.fetchall()]
 
+    @repeated
     def purge(self, ids: Sequence[int]) -> None:
         with self.writing() as cursor:
-            for chunk in chunks(ids, ID_CHUNK):
+            for chunk in chunks(sorted(ids), ID_CHUNK):
                 cursor.execute(
-                    f"DELETE FROM modelcache_answer_tag WHERE answer_id IN (SELECT id FROM "
-                    f"modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {DELETED})",
-                    chunk,
+                    f"SELECT id FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {DELETED}", chunk
                 )
-                cursor.execute(
-                    f"DELETE FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {DELETED}", chunk
-                )
+                # Named one by one: not every server looks up a DELETE's subselect by index. A deleted
+                # row never changes its state again.
+                if dead := [row[0] for row in cursor.fetchall()]:
+                    for table, column in (("answer_tag", "answer_id"), ("llm_answer", "id")):
+                        cursor.execute(
+                            f"DELETE FROM modelcache_{table} WHERE {column} IN ({marks(dead)})", dead
+                        )
 
+    @repeated
     def models(self) -> list[str]:
         with self.reading() as cursor:
             # Grouped by the key, since a database's collation may hold two names to be equal.
             cursor.execute(f"SELECT MIN(model) FROM modelcache_llm_answer WHERE {LIVE} GROUP BY model_key")
             return [row[0] for row in cursor.fetchall()]
 
+    @repeated
     def count(self, model_key: str) -> int:
         with self.reading() as cursor:
             return self._count_live(cursor, model_key)
 
+    @repeated
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
         with self.reading() as cursor:
             cursor.execute(
@@ -247,6 +307,7 @@ class SqlStorage(ScalarStore):
             )
             return [row[0] for row in cursor.fetchall()]
 
+    @repeated
     def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
         found: list[StoredEmbedding] = []
         with self.reading() as cursor:
@@ -259,6 +320,7 @@ class SqlStorage(ScalarStore):
                 found.extend(StoredEmbedding(*row) for row in cursor.fetchall())
         return found
 
+    @repeated
     def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
         with self.writing() as cursor:
             cursor.execute(
@@ -274,13 +336,22 @@ class SqlStorage(ScalarStore):
             self.insert_lease(cursor, (name, holder, now + seconds))
             return bool(cursor.rowcount)
 
+    @repeated_unless_done
     def record_hits(self, uses: Mapping[int, HitUse]) -> None:
         with self.writing() as cursor:
-            cursor.executemany(
-                "UPDATE modelcache_llm_answer SET hit_count = hit_count + ?, last_used_at = ? WHERE id = ?",
-                [(use.count, use.last_used_at, id_) for id_, use in sorted(uses.items())],
-            )
+            for chunk in chunks(sorted(uses.items()), ID_CHUNK):
+                cases = "WHEN ? THEN ? " * len(chunk)
+                cursor.execute(
+                    f"UPDATE modelcache_llm_answer SET hit_count = hit_count + CASE id {cases} END, "
+                    f"last_used_at = CASE id {cases} END WHERE id IN ({marks(chunk)})",
+                    [
+                        *(value for id_, use in chunk for value in (id_, use.count)),
+                        *(value for id_, use in chunk for value in (id_, use.last_used_at)),
+                        *(id_ for id_, _ in chunk),
+                    ],
+                )
 
+    @repeated_unless_done
     def write_log(self, lines: Sequence[LogLine]) -> None:
         now = time()
         with self.writing() as cursor:
@@ -289,16 +360,43 @@ class SqlStorage(ScalarStore):
                 [_log_row(line, now) for line in lines],
             )
 
+    @repeated
     def trim_log(self, before: float) -> int:
         with self.writing() as cursor:
-            cursor.execute("DELETE FROM modelcache_query_log WHERE gmt_create < ?", (sql_time(before),))
-            return cursor.rowcount
+            return self.change_all(
+                cursor, "DELETE FROM modelcache_query_log WHERE gmt_create < ?", (sql_time(before),)
+            )
 
     def _count_live(self, cursor: Cursor, model_key: str) -> int:
         cursor.execute(
             f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE model_key = ? AND {LIVE}", (model_key,)
         )
         return int(cursor.fetchone()[0])
+
+    def _count_live_among(self, cursor: Cursor, ids: Sequence[int]) -> int:
+        count = 0
+        for chunk in chunks(ids, ID_CHUNK):
+            cursor.execute(
+                f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {LIVE}", chunk
+            )
+            count += int(cursor.fetchone()[0])
+        return count
+
+    def _retire_older(self, cursor: Cursor, newest: Mapping[str, int]) -> None:
+        """Soft-delete the LIVE rows with these fingerprints that are not the newest."""
+        for chunk in chunks(sorted(newest.items()), ID_CHUNK):
+            kept = [id_ for _, id_ in chunk]
+            others = f"{LIVE} AND id NOT IN ({marks(kept)})"
+            fingerprints = [fingerprint for fingerprint, _ in chunk]
+            self._update_where(cursor, RowState.DELETED, others, "fingerprint", fingerprints, tuple(kept))
+
+    def _delete_all(self, cursor: Cursor, condition: str, bound: Sequence[Any]) -> int:
+        """Soft-delete every row that meets a condition on its state; return how many."""
+        return self.change_all(
+            cursor,
+            f"UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? WHERE {condition}",
+            (int(RowState.DELETED), sql_time(time()), *bound),
+        )
 
     def _update_where(
         self,

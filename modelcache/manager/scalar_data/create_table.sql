@@ -1,0 +1,75 @@
+-- The tables of a scalar store, as MySQL DDL: MySQL 8, MariaDB 10.5, OceanBase 4, or newer.
+-- The service runs it itself in an empty database, unless mysql_migrate is false. By hand:
+--   mysql modelcache < reference_doc/create_table.sql
+-- The demo's SQLite file holds the same tables, columns and indexes; a test keeps them equal.
+
+-- The version of the schema; one row for each migration that was applied.
+CREATE TABLE IF NOT EXISTS modelcache_schema (
+    version INT NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- One row for each cached question with its answer.
+-- is_deleted: 1 being written, 0 live, -1 soft-deleted.
+-- model_key, partition_key, fingerprint: hashes, so that equality does not depend on a collation.
+-- embedding_data: float32, little-endian; NULL for a text that is only matched exactly.
+-- expires_at, last_used_at: seconds since the epoch.
+CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    gmt_create DATETIME NOT NULL,
+    gmt_modified DATETIME NOT NULL,
+    question MEDIUMTEXT NOT NULL,
+    answer MEDIUMTEXT NOT NULL,
+    answer_type INT NOT NULL DEFAULT 0,
+    hit_count BIGINT NOT NULL DEFAULT 0,
+    model VARCHAR(256) NOT NULL,
+    embedding_data MEDIUMBLOB,
+    is_deleted TINYINT NOT NULL,
+    model_key CHAR(40) NOT NULL,
+    partition_key CHAR(40) NOT NULL,
+    fingerprint CHAR(40) NOT NULL,
+    embedder VARCHAR(128) NOT NULL,
+    expires_at DOUBLE,
+    last_used_at DOUBLE NOT NULL,
+    PRIMARY KEY (id),
+    KEY idx_answer_fingerprint (fingerprint, is_deleted),
+    KEY idx_answer_model (model_key, is_deleted, embedder),
+    KEY idx_answer_state (is_deleted, expires_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The tags of an entry; tag_key is the hash of model and tag.
+CREATE TABLE IF NOT EXISTS modelcache_answer_tag (
+    answer_id BIGINT NOT NULL,
+    tag_key CHAR(40) NOT NULL,
+    tag VARCHAR(256) NOT NULL,
+    PRIMARY KEY (tag_key, answer_id),
+    KEY idx_tag_answer (answer_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- One row for each query, written in the background; cut at 10,000 characters a text.
+CREATE TABLE IF NOT EXISTS modelcache_query_log (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    gmt_create DATETIME NOT NULL,
+    gmt_modified DATETIME NOT NULL,
+    error_code INT NOT NULL,
+    error_desc TEXT NOT NULL,
+    cache_hit TINYINT NOT NULL,
+    delta_time DOUBLE NOT NULL,
+    model VARCHAR(256) NOT NULL,
+    model_key CHAR(40) NOT NULL,
+    query MEDIUMTEXT NOT NULL,
+    hit_query MEDIUMTEXT NOT NULL,
+    answer MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (id),
+    KEY idx_log_model (model_key),
+    KEY idx_log_create (gmt_create)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Which process does what one can do for all, such as a sweep, and until when (epoch seconds).
+CREATE TABLE modelcache_lease (
+    name VARCHAR(128) NOT NULL,
+    holder VARCHAR(128) NOT NULL,
+    expires_at DOUBLE NOT NULL,
+    PRIMARY KEY (name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT INTO modelcache_schema (version) VALUES (1);

@@ -1,0 +1,488 @@
+"""Rows in a database that speaks MySQL's protocol: MySQL, MariaDB, and with a few changes OceanBase."""
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pymysql
+from dbutils.pooled_db import PooledDB
+from pydantic import SecretStr
+from pymysql.connections import Connection
+from pymysql.cursors import Cursor as DriverCursor
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from modelcache.errors import ConfigError, ScalarStoreError
+from modelcache.hashing import digest
+from modelcache.manager.scalar_data.base import RowState
+from modelcache.manager.scalar_data.sql_storage import (
+    ID_CHUNK,
+    INSERT_COLUMNS,
+    WRITING,
+    Cursor,
+    SqlStorage,
+    TransientError,
+    chunks,
+    marks,
+    repeated,
+)
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+    # The stubs say which cursors a connection makes; the class itself takes no parameter.
+    _DriverConnection = Connection[DriverCursor]
+else:
+    _DriverConnection = Connection
+
+T = TypeVar("T")
+
+SCHEMA_FILE = "create_table.sql"
+SCHEMA_VERSION = 1
+# For each later version, what brings the tables of the version before to it.
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+# Changing the columns of a large table takes long, and other processes wait for it.
+MIGRATE_SECONDS = 600.0
+
+# The connection is gone, or could not be made; what was not committed is undone by the server.
+LOST_CODES = frozenset({0, 1040, 1053, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
+# Deadlock, lock wait over, and a row that changed since this transaction read it.
+CONFLICT_CODES = frozenset({1020, 1205, 1213})
+
+ATTEMPTS = 20
+FIRST_WAIT_SECONDS = 0.01
+LONGEST_WAIT_SECONDS = 0.25
+# A statement holds about so many bytes at most, or one row: far below what a server or a timeout allows.
+STATEMENT_BYTES = 2**21
+STEP_ROWS = 5000
+COLUMNS = INSERT_COLUMNS.split(", ")
+# Doubles of today's epoch seconds are 0.24 µs apart.
+MARK_SECONDS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the database is and who asks."""
+
+    host: str
+    """A path is that of a Unix socket."""
+    port: int
+    user: str
+    password: SecretStr
+    database: str
+    tls: bool = False
+    tls_ca: Path | None = None
+
+    def __str__(self) -> str:
+        place = self.host if self.host.startswith("/") else f"{self.host}:{self.port}"
+        return f"database {self.database} on {place}"
+
+
+class MySQLStorage(SqlStorage):
+    """The scalar store of any number of processes; each keeps a pool of connections."""
+
+    remote = True
+    product: ClassVar[str] = "MySQL"
+    transient_codes: ClassVar[frozenset[int]] = LOST_CODES | CONFLICT_CODES
+    # The server says itself that such a transaction is rolled back, even in answer to COMMIT.
+    undone_codes: ClassVar[frozenset[int]] = CONFLICT_CODES
+
+    def __init__(
+        self, server: Server, timeout: float = 2.0, pool_size: int = 16, migrate: bool = True
+    ) -> None:
+        self.server = server
+        self.timeout = timeout
+        self.pool_size = pool_size
+        self.migrate = migrate
+        self._pool: PooledDB | None = None
+        self._lost_at = 0.0
+        self._tls: ssl.SSLContext | None = None
+        self._max_packet = STATEMENT_BYTES
+        self._ids_are_consecutive = False
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "MySQLStorage":
+        server = Server(
+            settings.mysql_host,
+            settings.mysql_port,
+            settings.mysql_user,
+            settings.mysql_password,
+            settings.mysql_database,
+            settings.mysql_tls,
+            settings.mysql_tls_ca,
+        )
+        return cls(server, settings.store_timeout, settings.mysql_pool_size, settings.mysql_migrate)
+
+    def open(self) -> None:
+        self._tls = self._tls_context()
+        # Connections are made on their first use, since the pool would make them one at a time. It
+        # repeats nothing itself: failures are tied to an error that is not raised through it.
+        self._pool = PooledDB(
+            lambda: self._new_connection(self.timeout),
+            maxconnections=self.pool_size,
+            blocking=True,
+            ping=0,
+            reset=False,
+            failures=pymysql.NotSupportedError,
+        )
+        try:
+            self._ensure_schema()
+            self._read_variables()
+        except ScalarStoreError as exc:
+            self.close()
+            raise ConfigError(f"cannot open the {self.product} {self.server}: {exc}") from exc
+        except ConfigError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Cursor]:
+        with self._connection() as connection, connection.cursor() as cursor:
+            yield _Cursor(cursor)
+
+    @contextmanager
+    def writing(self) -> Iterator[Cursor]:
+        with self._connection() as connection, connection.cursor() as cursor:
+            connection.begin()
+            try:
+                yield _Cursor(cursor)
+            except BaseException:
+                _roll_back(connection)
+                raise
+            try:
+                connection.commit()
+            except pymysql.MySQLError as exc:
+                _roll_back(connection)
+                raise self._translated(exc, committing=True) from exc
+
+    def repeating(self, call: Callable[[], T], *, when_in_doubt: bool) -> T:
+        def is_worth_it(exc: BaseException) -> bool:
+            return isinstance(exc, TransientError) and (when_in_doubt or not exc.in_doubt)
+
+        # Stopping after the time of one statement: a server that does not answer is asked once.
+        return Retrying(
+            retry=retry_if_exception(is_worth_it),
+            stop=stop_after_delay(self.timeout) | stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            reraise=True,
+        )(call)
+
+    def change_all(self, cursor: Cursor, statement: str, values: Sequence[Any]) -> int:
+        # A statement over very many rows would outlast the timeout; the steps share a transaction.
+        changed = 0
+        while True:
+            cursor.execute(f"{statement} LIMIT {STEP_ROWS}", values)
+            changed += cursor.rowcount
+            if cursor.rowcount < STEP_ROWS:
+                return changed
+
+    def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
+        # Rows are committed in state WRITING before they are activated, so two activations of one
+        # fingerprint always meet on a row, and the second then sees what the first did.
+        for chunk in chunks(fingerprints, ID_CHUNK):
+            cursor.execute(
+                f"SELECT id FROM modelcache_llm_answer WHERE fingerprint IN ({marks(chunk)}) "
+                f"AND is_deleted IN ({RowState.LIVE:d}, {RowState.WRITING:d}) ORDER BY id FOR UPDATE",
+                chunk,
+            )
+
+    def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
+        cursor.execute("INSERT IGNORE INTO modelcache_lease (name, holder, expires_at) VALUES (?, ?, ?)", row)
+
+    def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
+        # Each row's time of writing, the last column, is its own: by it the row is found again.
+        marked = [(*row[:-1], row[-1] + number * MARK_SECONDS) for number, row in enumerate(rows)]
+        ids: list[int] = []
+        for chunk in self._statements(marked):
+            cursor.execute(
+                f"INSERT INTO modelcache_llm_answer ({INSERT_COLUMNS}) VALUES "
+                + ", ".join([f"({marks(COLUMNS)})"] * len(chunk)),
+                [value for row in chunk for value in row],
+            )
+            first = cursor.lastrowid or 0
+            ids.extend(range(first, first + len(chunk)))
+        return ids if self._ids_are_consecutive else self._read_ids(cursor, marked)
+
+    def session_statements(self, timeout: float) -> tuple[str, ...]:
+        """Return what prepares a new connection; a lock is waited for no longer than a statement."""
+        return (
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            f"SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = {_half(timeout)}",
+        )
+
+    def ids_are_consecutive(self, variables: dict[str, str]) -> bool:
+        """Whether the ids of one INSERT follow each other: not where several servers share them out."""
+        return variables["auto_increment_increment"] == "1" and variables.get("wsrep_on", "OFF") == "OFF"
+
+    @contextmanager
+    def _connection(self) -> Iterator["_Connection"]:
+        """Take a connection from the pool; driver errors leave it as ScalarStoreError."""
+        if self._pool is None:
+            raise ScalarStoreError(f"the {self.product} store is not open")
+        pooled = self._pool.connection()
+        try:
+            connection: _Connection = pooled.dbapi_connection
+            connection.make_ready(self._lost_at)
+            yield connection
+        except pymysql.MySQLError as exc:
+            raise self._translated(exc) from exc
+        finally:
+            pooled.close()
+
+    def _translated(self, exc: pymysql.MySQLError, *, committing: bool = False) -> ScalarStoreError:
+        code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
+        message = f"{self.product} error {code}: {exc.args[-1] if exc.args else exc!r}"
+        if code in LOST_CODES:
+            # The other connections of the pool may be gone as well.
+            self._lost_at = monotonic()
+        if code in self.transient_codes:
+            return TransientError(message, in_doubt=committing and code not in self.undone_codes)
+        return ScalarStoreError(message)
+
+    def _new_connection(self, timeout: float) -> "_Connection":
+        """Return a connection that is not made yet."""
+        place = {"host": self.server.host, "port": self.server.port}
+        if self.server.host.startswith("/"):
+            place = {"unix_socket": self.server.host}
+        return _Connection(
+            self.session_statements(timeout),
+            **place,
+            user=self.server.user,
+            # Bytes, since the driver takes a str to be Latin-1.
+            password=self.server.password.get_secret_value().encode(),
+            database=self.server.database,
+            charset="utf8mb4",
+            collation="utf8mb4_bin",
+            autocommit=True,
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            write_timeout=timeout,
+            ssl=self._tls,
+            ssl_disabled=self._tls is None,
+        )
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if not self.server.tls:
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.server.tls_ca)
+        except OSError as exc:
+            raise ConfigError(f"cannot read the certificates of {self.server.tls_ca}: {exc}") from exc
+
+    def _ensure_schema(self) -> None:
+        version = self._schema_version()
+        if version > SCHEMA_VERSION:
+            raise ConfigError(
+                f"the {self.product} {self.server} has schema version {version}, newer than this "
+                f"service's {SCHEMA_VERSION}: start a newer version of the service"
+            )
+        if version < SCHEMA_VERSION:
+            if not self.migrate:
+                has = f"has schema version {version}, not {SCHEMA_VERSION}" if version else "has no tables"
+                raise ConfigError(
+                    f"the {self.product} {self.server} {has}: run reference_doc/create_table.sql in it "
+                    "or allow mysql_migrate"
+                )
+            self._migrate()
+
+    @repeated
+    def _schema_version(self) -> int:
+        with self.reading() as cursor:
+            return _read_schema_version(cursor)
+
+    def _migrate(self) -> None:
+        """Bring the tables to this version, while other processes that start wait for it."""
+        connection = self._new_connection(MIGRATE_SECONDS)
+        try:
+            connection.connect()
+            with connection.cursor() as driver_cursor:
+                cursor = _Cursor(driver_cursor)
+                lock = digest("modelcache schema", self.server.database)
+                cursor.execute("SELECT GET_LOCK(?, ?)", (lock, int(MIGRATE_SECONDS / 2)))
+                if cursor.fetchone()[0] != 1:
+                    raise ScalarStoreError("another process has been migrating it for too long")
+                _apply_migrations(cursor)
+        except pymysql.MySQLError as exc:
+            raise self._translated(exc) from exc
+        finally:
+            # The lock ends with its connection.
+            connection.disconnect()
+
+    @repeated
+    def _read_variables(self) -> None:
+        names = ("auto_increment_increment", "max_allowed_packet", "wsrep_on")
+        with self.reading() as cursor:
+            cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN ({marks(names)})", names)
+            variables = {name: str(value) for name, value in cursor.fetchall()}
+        self._max_packet = int(variables["max_allowed_packet"])
+        self._ids_are_consecutive = self.ids_are_consecutive(variables)
+
+    def _statements(self, rows: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+        """Yield the rows in lists that each fit a statement."""
+        limit = min(STATEMENT_BYTES, self._max_packet)
+        chunk: list[Sequence[Any]] = []
+        total = 0
+        for row in rows:
+            size = sum(map(_size, row))
+            if size > self._max_packet:
+                raise ScalarStoreError(f"an answer of {size} bytes is over the server's max_allowed_packet")
+            # Escaping may double it.
+            if chunk and total + 2 * size > limit:
+                yield chunk
+                chunk, total = [], 0
+            chunk.append(row)
+            total += 2 * size
+        if chunk:
+            yield chunk
+
+    def _read_ids(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
+        """Find the rows just inserted by their fingerprints and times of writing."""
+        place = COLUMNS.index("fingerprint")
+        wanted = [(row[place], row[-1]) for row in rows]
+        found: dict[tuple[str, float], list[int]] = {}
+        for chunk in chunks(sorted({fingerprint for fingerprint, _ in wanted}), ID_CHUNK):
+            cursor.execute(
+                "SELECT fingerprint, last_used_at, id FROM modelcache_llm_answer "
+                f"WHERE fingerprint IN ({marks(chunk)}) AND {WRITING}",
+                chunk,
+            )
+            for fingerprint, written_at, id_ in cursor.fetchall():
+                found.setdefault((fingerprint, written_at), []).append(id_)
+        if any(len(found.get(key, ())) != 1 for key in wanted):
+            raise TransientError("another process wrote the same question in the same microsecond")
+        return [found[key][0] for key in wanted]
+
+
+class _Connection(_DriverConnection):
+    """A connection that is made on its first use, made again when lost, and prepared each time."""
+
+    def __init__(self, session: Sequence[str], **options: Any) -> None:
+        self._session = session
+        self._checked_at = 0.0
+        super().__init__(defer_connect=True, **options)
+
+    def connect(self, sock: Any = None) -> None:
+        super().connect(sock)
+        try:
+            with self.cursor() as cursor:
+                for statement in self._session:
+                    cursor.execute(statement)
+        except BaseException:
+            self.disconnect()
+            raise
+        self._checked_at = monotonic()
+
+    def make_ready(self, lost_at: float) -> None:
+        """Connect if need be; look whether it is alive if another was lost since that was known."""
+        if self.open and self._checked_at <= lost_at:
+            try:
+                self.ping(reconnect=False)
+                self._checked_at = monotonic()
+            except pymysql.MySQLError:
+                self.disconnect()
+        if not self.open:
+            self.connect()
+
+    def disconnect(self) -> None:
+        """Close without a word; ``connect`` may follow."""
+        if self.open:
+            with suppress(pymysql.MySQLError):
+                self.close()
+
+
+class _Cursor:
+    """Rewrites the placeholders of the common statements to the driver's."""
+
+    def __init__(self, cursor: DriverCursor) -> None:
+        self._cursor = cursor
+
+    @property
+    def rowcount(self) -> int:
+        return self._cursor.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        return self._cursor.lastrowid
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> None:
+        self._cursor.execute(_rewritten(sql), tuple(values))
+
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]], /) -> None:
+        self._cursor.executemany(_rewritten(sql), rows)
+
+    def fetchone(self) -> Any:
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        return list(self._cursor.fetchall())
+
+
+def _rewritten(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+def _roll_back(connection: _Connection) -> None:
+    """Undo what was begun; a connection that cannot is closed, which undoes it too."""
+    if connection.open:
+        try:
+            connection.rollback()
+        except pymysql.MySQLError:
+            connection.disconnect()
+
+
+def _read_schema_version(cursor: Cursor) -> int:
+    """Return the version of the tables, 0 where there are none."""
+    cursor.execute(
+        "SELECT COUNT(*) FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND table_name = 'modelcache_schema'"
+    )
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute("SELECT MAX(version) FROM modelcache_schema")
+    return int(cursor.fetchone()[0] or 0)
+
+
+def _apply_migrations(cursor: Cursor) -> None:
+    version = _read_schema_version(cursor)
+    if version == 0:
+        # Its last statement writes the version, so what a kill interrupts is done again.
+        for statement in schema_statements():
+            cursor.execute(statement)
+        return
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        for statement in MIGRATIONS[number]:
+            cursor.execute(statement)
+        cursor.execute("INSERT INTO modelcache_schema (version) VALUES (?)", (number,))
+
+
+def schema_statements() -> list[str]:
+    """Return the statements of the SQL file that creates the tables."""
+    text = files("modelcache.manager.scalar_data").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
+    return [statement.strip() for statement in code.split(";") if statement.strip()]
+
+
+def _half(timeout: float) -> int:
+    return max(1, int(timeout / 2))
+
+
+def _size(value: Any) -> int:
+    """Return about how many bytes a value takes in a statement."""
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else 24

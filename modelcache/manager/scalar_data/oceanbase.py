@@ -1,0 +1,30 @@
+"""Rows in OceanBase's MySQL mode; what differs from MySQL."""
+
+from typing import ClassVar
+
+from modelcache.manager.scalar_data.mysql import CONFLICT_CODES, LOST_CODES, MySQLStorage
+
+# The transaction was killed or rolled back, or a row was locked, or another node leads the partition now.
+KILLED_CODES = frozenset({4038, 6002, 6003, 6004, 6005})
+# A statement or transaction was over its time; in answer to COMMIT that leaves open whether it was done.
+TIMEOUT_CODES = frozenset({4012})
+
+
+class OceanBaseStorage(MySQLStorage):
+    """The scalar store on OceanBase."""
+
+    product: ClassVar[str] = "OceanBase"
+    transient_codes: ClassVar[frozenset[int]] = LOST_CODES | CONFLICT_CODES | KILLED_CODES | TIMEOUT_CODES
+    undone_codes: ClassVar[frozenset[int]] = CONFLICT_CODES | {6002}
+
+    def session_statements(self, timeout: float) -> tuple[str, ...]:
+        # OceanBase takes innodb_lock_wait_timeout and ignores it; its own are in microseconds.
+        query, lock = int(timeout * 1e6), int(timeout / 2 * 1e6)
+        return (
+            *super().session_statements(timeout),
+            f"SET SESSION ob_query_timeout = {query}, ob_trx_lock_timeout = {lock}",
+        )
+
+    def ids_are_consecutive(self, variables: dict[str, str]) -> bool:
+        # Each node hands out ids from ranges of its own, and one INSERT may span two of them.
+        return False
