@@ -13,6 +13,7 @@ import pymysql
 from dbutils.pooled_db import PooledDB
 from pydantic import SecretStr
 from pymysql.connections import Connection
+from pymysql.constants import ER
 from pymysql.cursors import Cursor as DriverCursor
 from tenacity import (
     Retrying,
@@ -127,7 +128,7 @@ class MySQLStorage(SqlStorage):
         # Connections are made on their first use, since the pool would make them one at a time. It
         # repeats nothing itself: failures are tied to an error that is not raised through it.
         self._pool = PooledDB(
-            lambda: self._new_connection(self.timeout),
+            lambda: self.new_connection(self.timeout),
             maxconnections=self.pool_size,
             blocking=True,
             ping=0,
@@ -226,6 +227,16 @@ class MySQLStorage(SqlStorage):
         return variables["auto_increment_increment"] == "1" and variables.get("wsrep_on", "OFF") == "OFF"
 
     @contextmanager
+    def alone(self, cursor: Cursor) -> Iterator[None]:
+        """Keep other processes from migrating the tables meanwhile."""
+        # It ends with the connection, so a process that is killed does not keep it.
+        lock = digest("modelcache schema", self.server.database)
+        cursor.execute("SELECT GET_LOCK(?, ?)", (lock, int(MIGRATE_SECONDS / 2)))
+        if cursor.fetchone()[0] != 1:
+            raise ScalarStoreError("another process has been migrating it for too long")
+        yield
+
+    @contextmanager
     def _connection(self) -> Iterator["_Connection"]:
         """Take a connection from the pool; driver errors leave it as ScalarStoreError."""
         if self._pool is None:
@@ -250,7 +261,7 @@ class MySQLStorage(SqlStorage):
             return TransientError(message, in_doubt=committing and code not in self.undone_codes)
         return ScalarStoreError(message)
 
-    def _new_connection(self, timeout: float) -> "_Connection":
+    def new_connection(self, timeout: float) -> "_Connection":
         """Return a connection that is not made yet."""
         place = {"host": self.server.host, "port": self.server.port}
         if self.server.host.startswith("/"):
@@ -299,24 +310,20 @@ class MySQLStorage(SqlStorage):
     @repeated
     def _schema_version(self) -> int:
         with self.reading() as cursor:
-            return _read_schema_version(cursor)
+            return read_schema_version(cursor)
 
     def _migrate(self) -> None:
         """Bring the tables to this version, while other processes that start wait for it."""
-        connection = self._new_connection(MIGRATE_SECONDS)
+        connection = self.new_connection(MIGRATE_SECONDS)
         try:
             connection.connect()
             with connection.cursor() as driver_cursor:
                 cursor = _Cursor(driver_cursor)
-                lock = digest("modelcache schema", self.server.database)
-                cursor.execute("SELECT GET_LOCK(?, ?)", (lock, int(MIGRATE_SECONDS / 2)))
-                if cursor.fetchone()[0] != 1:
-                    raise ScalarStoreError("another process has been migrating it for too long")
-                _apply_migrations(cursor)
+                with self.alone(cursor):
+                    apply_migrations(cursor)
         except pymysql.MySQLError as exc:
             raise self._translated(exc) from exc
         finally:
-            # The lock ends with its connection.
             connection.disconnect()
 
     @repeated
@@ -441,20 +448,20 @@ def _roll_back(connection: _Connection) -> None:
             connection.disconnect()
 
 
-def _read_schema_version(cursor: Cursor) -> int:
+def read_schema_version(cursor: Cursor) -> int:
     """Return the version of the tables, 0 where there are none."""
-    cursor.execute(
-        "SELECT COUNT(*) FROM information_schema.tables "
-        "WHERE table_schema = DATABASE() AND table_name = 'modelcache_schema'"
-    )
-    if not cursor.fetchone()[0]:
-        return 0
-    cursor.execute("SELECT MAX(version) FROM modelcache_schema")
+    try:
+        cursor.execute("SELECT MAX(version) FROM modelcache_schema")
+    except pymysql.ProgrammingError as exc:
+        if exc.args[0] == ER.NO_SUCH_TABLE:
+            return 0
+        raise
     return int(cursor.fetchone()[0] or 0)
 
 
-def _apply_migrations(cursor: Cursor) -> None:
-    version = _read_schema_version(cursor)
+def apply_migrations(cursor: Cursor) -> None:
+    """Bring the tables from whatever version they have to this service's."""
+    version = read_schema_version(cursor)
     if version == 0:
         # Its last statement writes the version, so what a kill interrupts is done again.
         for statement in schema_statements():
