@@ -65,7 +65,7 @@ FIRST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 0.25
 # A statement holds about so many bytes at most, or one row: far below what a server or a timeout allows.
 STATEMENT_BYTES = 2**21
-STEP_ROWS = 5000
+STEP_ROWS = 1000
 COLUMNS = INSERT_COLUMNS.split(", ")
 # Doubles of today's epoch seconds are 0.24 µs apart.
 MARK_SECONDS = 1e-6
@@ -182,14 +182,17 @@ class MySQLStorage(SqlStorage):
             reraise=True,
         )(call)
 
-    def change_all(self, cursor: Cursor, statement: str, values: Sequence[Any]) -> int:
-        # A statement over very many rows would outlast the timeout; the steps share a transaction.
+    def change_all(
+        self, cursor: Cursor, table: str, change: str, values: Sequence[Any], where: str, bound: Sequence[Any]
+    ) -> int:
+        # One statement over very many rows would outlast the timeout; the steps share a transaction. By
+        # id, since with LIMIT each step would walk over what the ones before it left in the index.
+        cursor.execute(f"SELECT id FROM {table} WHERE {where}", bound)
         changed = 0
-        while True:
-            cursor.execute(f"{statement} LIMIT {STEP_ROWS}", values)
+        for chunk in chunks(sorted(row[0] for row in cursor.fetchall()), STEP_ROWS):
+            cursor.execute(f"{change} WHERE id IN ({marks(chunk)}) AND {where}", (*values, *chunk, *bound))
             changed += cursor.rowcount
-            if cursor.rowcount < STEP_ROWS:
-                return changed
+        return changed
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         # Rows are committed in state WRITING before they are activated, so two activations of one
@@ -271,7 +274,7 @@ class MySQLStorage(SqlStorage):
             **place,
             user=self.server.user,
             # Bytes, since the driver takes a str to be Latin-1.
-            password=self.server.password.get_secret_value().encode(),
+            password=self.server.password.get_secret_value().encode("utf-8", "surrogateescape"),
             database=self.server.database,
             charset="utf8mb4",
             collation="utf8mb4_bin",
