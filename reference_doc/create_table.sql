@@ -1,4 +1,4 @@
--- The tables of a scalar store, as MySQL DDL: MySQL 8, MariaDB 10.5, OceanBase 4, or newer.
+-- The tables of a scalar store, as MySQL DDL; tested on MariaDB 10.11 and on OceanBase's seekdb 1.4.
 -- The service runs it itself in an empty database, unless mysql_migrate is false. By hand:
 --   mysql modelcache < reference_doc/create_table.sql
 -- The demo's SQLite file holds the same tables, columns and indexes; a test keeps them equal.

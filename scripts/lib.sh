@@ -38,3 +38,26 @@ ensure_venv() {
         die "the packages of $* could not be installed"
     printf '%s\n' "$wanted" >"$folder/.installed"
 }
+
+# ensure_debian_package COMMAND PACKAGE: install the package where the command is absent and that is
+# possible; otherwise say so and go on. No service of it is started.
+ensure_debian_package() {
+    local command=$1 package=$2 policy=/usr/sbin/policy-rc.d added=
+    if PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null; then
+        return
+    fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "$package is not installed, and only root can with apt-get; going on without it"
+        return
+    fi
+    say "Installing the Debian package $package (once)"
+    # Packages ask this file whether they may start their services; 101 forbids it.
+    if [ ! -e "$policy" ]; then
+        added=1
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "$package"; } >/dev/null 2>&1 || say "$package could not be installed; going on without it"
+    [ -z "$added" ] || rm -f "$policy"
+}

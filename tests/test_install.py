@@ -54,7 +54,10 @@ def test_the_package_installs_with_its_configuration(clone: Path, tmp_path: Path
     target = tmp_path / "installed"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
     subprocess.run([*install, str(clone)], check=True, capture_output=True, timeout=DEMO_SECONDS)
-    code = "import modelcache.settings as s; print(s.__file__, s.load_settings('demo').embedder)"
+    code = (
+        "import modelcache.settings as s, modelcache.manager.scalar_data.mysql as m; "
+        "print(s.__file__, s.load_settings('demo').embedder, len(m.schema_statements()))"
+    )
     output = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -63,7 +66,7 @@ def test_the_package_installs_with_its_configuration(clone: Path, tmp_path: Path
         capture_output=True,
         text=True,
     ).stdout
-    assert output.split() == [str(target / "modelcache" / "settings.py"), "e5"]
+    assert output.split() == [str(target / "modelcache" / "settings.py"), "e5", "5"]
 
 
 def test_a_run_without_tests_fails(tmp_path: Path) -> None:

@@ -105,6 +105,19 @@ class ScalarStoreContract:
         assert found is not None
         assert found.id == old
 
+    def test_activating_again_changes_nothing(self, store: ScalarStore) -> None:
+        new = [answer("a", "first"), answer("a", "last"), answer("b")]
+        ids = put(store, *new)
+        store.activate(ids, [row.fingerprint for row in new])
+        assert set(store.get_live(ids, NOW)) == set(ids[1:])
+
+    def test_activating_again_after_a_replacement_is_refused(self, store: ScalarStore) -> None:
+        [old] = put(store, answer("q", "old"))
+        [new] = put(store, answer("q", "new"))
+        with pytest.raises(ScalarStoreError):
+            store.activate([old], ["m/q"])
+        assert set(store.get_live([old, new], NOW)) == {new}
+
     def test_discarding_spares_what_is_live(self, store: ScalarStore) -> None:
         ids = put(store, answer("q"))
         store.discard(ids)

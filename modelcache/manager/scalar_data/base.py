@@ -142,7 +142,7 @@ class ScalarStore(ABC):
         """Make the rows live, all or none; older live rows with an equal fingerprint are deleted.
 
         Within one call the last row of a fingerprint wins. ScalarStoreError when a row is no
-        longer in state WRITING. When this returns, the rows are on disk.
+        longer in state WRITING. When this returns, the rows are on disk; a repetition changes nothing.
         """
 
     @abstractmethod

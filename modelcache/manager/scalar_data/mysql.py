@@ -13,6 +13,7 @@ import pymysql
 from dbutils.pooled_db import PooledDB
 from pydantic import SecretStr
 from pymysql.connections import Connection
+from pymysql.constants import ER
 from pymysql.cursors import Cursor as DriverCursor
 from tenacity import (
     Retrying,
@@ -64,7 +65,7 @@ FIRST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 0.25
 # A statement holds about so many bytes at most, or one row: far below what a server or a timeout allows.
 STATEMENT_BYTES = 2**21
-STEP_ROWS = 5000
+STEP_ROWS = 1000
 COLUMNS = INSERT_COLUMNS.split(", ")
 # Doubles of today's epoch seconds are 0.24 µs apart.
 MARK_SECONDS = 1e-6
@@ -128,7 +129,7 @@ class MySQLStorage(SqlStorage):
         # Connections are made on their first use, since the pool would make them one at a time. It
         # repeats nothing itself: failures are tied to an error that is not raised through it.
         self._pool = PooledDB(
-            lambda: self._new_connection(self.timeout),
+            lambda: self.new_connection(self.timeout),
             maxconnections=self.pool_size,
             blocking=True,
             ping=0,
@@ -182,14 +183,17 @@ class MySQLStorage(SqlStorage):
             reraise=True,
         )(call)
 
-    def change_all(self, cursor: Cursor, statement: str, values: Sequence[Any]) -> int:
-        # A statement over very many rows would outlast the timeout; the steps share a transaction.
+    def change_all(
+        self, cursor: Cursor, table: str, change: str, values: Sequence[Any], where: str, bound: Sequence[Any]
+    ) -> int:
+        # One statement over very many rows would outlast the timeout; the steps share a transaction. By
+        # id, since with LIMIT each step would walk over what the ones before it left in the index.
+        cursor.execute(f"SELECT id FROM {table} WHERE {where}", bound)
         changed = 0
-        while True:
-            cursor.execute(f"{statement} LIMIT {STEP_ROWS}", values)
+        for chunk in chunks(sorted(row[0] for row in cursor.fetchall()), STEP_ROWS):
+            cursor.execute(f"{change} WHERE id IN ({marks(chunk)}) AND {where}", (*values, *chunk, *bound))
             changed += cursor.rowcount
-            if cursor.rowcount < STEP_ROWS:
-                return changed
+        return changed
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         # Rows are committed in state WRITING before they are activated, so two activations of one
@@ -230,6 +234,16 @@ class MySQLStorage(SqlStorage):
         return variables["auto_increment_increment"] == "1" and variables.get("wsrep_on", "OFF") == "OFF"
 
     @contextmanager
+    def alone(self, cursor: Cursor) -> Iterator[None]:
+        """Keep other processes from migrating the tables meanwhile."""
+        # It ends with the connection, so a process that is killed does not keep it.
+        lock = digest("modelcache schema", self.server.database)
+        cursor.execute("SELECT GET_LOCK(?, ?)", (lock, int(MIGRATE_SECONDS / 2)))
+        if cursor.fetchone()[0] != 1:
+            raise ScalarStoreError("another process has been migrating it for too long")
+        yield
+
+    @contextmanager
     def _connection(self) -> Iterator["_Connection"]:
         """Take a connection from the pool; driver errors leave it as ScalarStoreError."""
         if self._pool is None:
@@ -254,7 +268,7 @@ class MySQLStorage(SqlStorage):
             return TransientError(message, in_doubt=committing and code not in self.undone_codes)
         return ScalarStoreError(message)
 
-    def _new_connection(self, timeout: float) -> "_Connection":
+    def new_connection(self, timeout: float) -> "_Connection":
         """Return a connection that is not made yet."""
         place = {"host": self.server.host, "port": self.server.port}
         if self.server.host.startswith("/"):
@@ -264,7 +278,7 @@ class MySQLStorage(SqlStorage):
             **place,
             user=self.server.user,
             # Bytes, since the driver takes a str to be Latin-1.
-            password=self.server.password.get_secret_value().encode(),
+            password=self.server.password.get_secret_value().encode("utf-8", "surrogateescape"),
             database=self.server.database,
             charset="utf8mb4",
             collation="utf8mb4_bin",
@@ -303,24 +317,20 @@ class MySQLStorage(SqlStorage):
     @repeated
     def _schema_version(self) -> int:
         with self.reading() as cursor:
-            return _read_schema_version(cursor)
+            return read_schema_version(cursor)
 
     def _migrate(self) -> None:
         """Bring the tables to this version, while other processes that start wait for it."""
-        connection = self._new_connection(MIGRATE_SECONDS)
+        connection = self.new_connection(MIGRATE_SECONDS)
         try:
             connection.connect()
             with connection.cursor() as driver_cursor:
                 cursor = _Cursor(driver_cursor)
-                lock = digest("modelcache schema", self.server.database)
-                cursor.execute("SELECT GET_LOCK(?, ?)", (lock, int(MIGRATE_SECONDS / 2)))
-                if cursor.fetchone()[0] != 1:
-                    raise ScalarStoreError("another process has been migrating it for too long")
-                _apply_migrations(cursor)
+                with self.alone(cursor):
+                    apply_migrations(cursor)
         except pymysql.MySQLError as exc:
             raise self._translated(exc) from exc
         finally:
-            # The lock ends with its connection.
             connection.disconnect()
 
     @repeated
@@ -445,20 +455,20 @@ def _roll_back(connection: _Connection) -> None:
             connection.disconnect()
 
 
-def _read_schema_version(cursor: Cursor) -> int:
+def read_schema_version(cursor: Cursor) -> int:
     """Return the version of the tables, 0 where there are none."""
-    cursor.execute(
-        "SELECT COUNT(*) FROM information_schema.tables "
-        "WHERE table_schema = DATABASE() AND table_name = 'modelcache_schema'"
-    )
-    if not cursor.fetchone()[0]:
-        return 0
-    cursor.execute("SELECT MAX(version) FROM modelcache_schema")
+    try:
+        cursor.execute("SELECT MAX(version) FROM modelcache_schema")
+    except pymysql.ProgrammingError as exc:
+        if exc.args[0] == ER.NO_SUCH_TABLE:
+            return 0
+        raise
     return int(cursor.fetchone()[0] or 0)
 
 
-def _apply_migrations(cursor: Cursor) -> None:
-    version = _read_schema_version(cursor)
+def apply_migrations(cursor: Cursor) -> None:
+    """Bring the tables from whatever version they have to this service's."""
+    version = read_schema_version(cursor)
     if version == 0:
         # Its last statement writes the version, so what a kill interrupts is done again.
         for statement in schema_statements():

@@ -1,8 +1,17 @@
 """Rows in OceanBase's MySQL mode; what differs from MySQL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
-from modelcache.manager.scalar_data.mysql import CONFLICT_CODES, LOST_CODES, MySQLStorage
+from modelcache.manager.scalar_data.mysql import (
+    CONFLICT_CODES,
+    LOST_CODES,
+    MIGRATE_SECONDS,
+    MySQLStorage,
+    read_schema_version,
+)
+from modelcache.manager.scalar_data.sql_storage import Cursor
 
 # The transaction was killed or rolled back, or a row was locked, or another node leads the partition now.
 KILLED_CODES = frozenset({4038, 6002, 6003, 6004, 6005})
@@ -28,3 +37,20 @@ class OceanBaseStorage(MySQLStorage):
     def ids_are_consecutive(self, variables: dict[str, str]) -> bool:
         # Each node hands out ids from ranges of its own, and one INSERT may span two of them.
         return False
+
+    @contextmanager
+    def alone(self, cursor: Cursor) -> Iterator[None]:
+        # GET_LOCK outlives its connection there: a killed process would keep it. Several may create the
+        # tables at once, each IF NOT EXISTS; to change them, the rows of their versions are locked.
+        if read_schema_version(cursor) == 0:
+            yield
+            return
+        connection = self.new_connection(MIGRATE_SECONDS)
+        try:
+            connection.connect()
+            connection.begin()
+            with connection.cursor() as locker:
+                locker.execute("SELECT version FROM modelcache_schema FOR UPDATE")
+            yield
+        finally:
+            connection.disconnect()

@@ -111,12 +111,11 @@ class SqlStorage(ScalarStore):
         """
         return call()
 
-    def change_all(self, cursor: Cursor, statement: str, values: Sequence[Any]) -> int:
-        """Execute an UPDATE or DELETE of any number of rows and return how many there were.
-
-        A dialect may do it in steps: a row that was changed no longer meets the statement's condition.
-        """
-        cursor.execute(statement, values)
+    def change_all(
+        self, cursor: Cursor, table: str, change: str, values: Sequence[Any], where: str, bound: Sequence[Any]
+    ) -> int:
+        """Change any number of rows by an UPDATE or DELETE and return how many; a dialect may take steps."""
+        cursor.execute(f"{change} WHERE {where}", (*values, *bound))
         return cursor.rowcount
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
@@ -233,7 +232,7 @@ class SqlStorage(ScalarStore):
             # What becomes live between the two statements meets the second.
             self._delete_all(cursor, f"{WRITING} AND model_key = ?", (model_key,))
             live = self._delete_all(cursor, f"{LIVE} AND model_key = ?", (model_key,))
-            self.change_all(cursor, "DELETE FROM modelcache_query_log WHERE model_key = ?", (model_key,))
+            self._delete_log(cursor, "model_key = ?", model_key)
         return live
 
     @repeated
@@ -363,9 +362,11 @@ class SqlStorage(ScalarStore):
     @repeated
     def trim_log(self, before: float) -> int:
         with self.writing() as cursor:
-            return self.change_all(
-                cursor, "DELETE FROM modelcache_query_log WHERE gmt_create < ?", (sql_time(before),)
-            )
+            return self._delete_log(cursor, "gmt_create < ?", sql_time(before))
+
+    def _delete_log(self, cursor: Cursor, where: str, value: str) -> int:
+        table = "modelcache_query_log"
+        return self.change_all(cursor, table, f"DELETE FROM {table}", (), where, (value,))
 
     def _count_live(self, cursor: Cursor, model_key: str) -> int:
         cursor.execute(
@@ -392,11 +393,10 @@ class SqlStorage(ScalarStore):
 
     def _delete_all(self, cursor: Cursor, condition: str, bound: Sequence[Any]) -> int:
         """Soft-delete every row that meets a condition on its state; return how many."""
-        return self.change_all(
-            cursor,
-            f"UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? WHERE {condition}",
-            (int(RowState.DELETED), sql_time(time()), *bound),
-        )
+        table = "modelcache_llm_answer"
+        change = f"UPDATE {table} SET is_deleted = ?, gmt_modified = ?"
+        values = (int(RowState.DELETED), sql_time(time()))
+        return self.change_all(cursor, table, change, values, condition, bound)
 
     def _update_where(
         self,
