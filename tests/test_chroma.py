@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -132,22 +133,23 @@ def test_truncating_while_others_add_and_search_fails_none(stores: list[ChromaSt
     assert not truncating.create(A)
 
 
-def test_a_collection_that_was_removed_and_made_anew_elsewhere_is_used(server: ChromaServer) -> None:
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_collection_that_was_removed_elsewhere_is_absent_and_can_be_filled_again(
+    server: ChromaServer, is_made_anew: bool
+) -> None:
     for store in empty_store(server):
-        other = on_server(server)
-        for number in range(3):
+        with closing(on_server(server)) as other:
             store.add(A, [1], [P], vectors(1))
             assert found(other, A, P, vectors(1)[0]) == [1]
             with store._connected() as client:
                 client.delete_collection(A)
-            if number:
+            if is_made_anew:
                 store.create(A)
             assert found(other, A, P, vectors(1)[0]) == []
-            other.delete(A, [1])
             assert other.ids(A).tolist() == []
+            other.delete(A, [1])
             other.add(A, [2], [P], vectors(1))
             assert found(store, A, P, vectors(1)[0]) == [2]
-        other.close()
 
 
 def test_a_collection_whose_name_starts_like_another_is_apart(stores: list[ChromaStore]) -> None:

@@ -209,6 +209,11 @@ BAD_VALUES: dict[str, list[Any]] = {
     "query_log_days": ["0", "-1"],
     "background_queue_size": ["0"],
     "sweep_interval": ["0", "-1", "nan"],
+    "redis_index": ["flat", "IVF"],
+    "redis_hnsw_m": ["1", "513"],
+    "redis_hnsw_ef_construction": ["0"],
+    "redis_hnsw_ef_runtime": ["0"],
+    "store_timeout": ["0", "-1", "86401", "nan"],
     "model_blacklist": ["[", '["a"', "[1]", '[["a"]]', "[null]", 5],
 }
 
@@ -321,7 +326,7 @@ def test_service_says_in_one_line_why_it_cannot_start(tmp_path: Path, variable: 
 
 
 def test_there_are_secrets_to_keep() -> None:
-    assert "remote_api_key" in SECRETS
+    assert {"remote_api_key", "redis_password"} <= set(SECRETS)
 
 
 @pytest.mark.parametrize("name", SECRETS)

@@ -6,6 +6,7 @@ A collection's index is one HNSW graph; the partition is metadata, by which ever
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -38,9 +39,11 @@ HNSW: CreateHNSWConfiguration = {
 ID_PAGE = 10_000
 # Far below what a server takes, so that one call stays within the time limit.
 BATCH = 500
+# While a collection is being replaced or first written, Chroma fails what meets it, for milliseconds.
 ATTEMPTS = 10
-# What Chroma says to a search that meets the first add into a collection.
-UNREADABLE_YET = "Nothing found on disk"
+PAUSE = 0.01
+UNREADABLE = ("Nothing found on disk", "Missing metadata segment", "Error finding id")
+ABSENT = "does not exist"
 ALREADY_EXISTS = "already exists"
 
 
@@ -95,8 +98,7 @@ class ChromaStore(VectorStore):
             try:
                 client.create_collection(collection, configuration={"hnsw": HNSW})
             except ChromaError as exc:
-                # In process and over HTTP it is said by errors of different classes.
-                if ALREADY_EXISTS not in str(exc):
+                if not _says(exc, ALREADY_EXISTS):
                     raise
                 return False
         return True
@@ -142,8 +144,15 @@ class ChromaStore(VectorStore):
         self._run(collection, remove, None)
 
     def truncate(self, collection: str) -> None:
-        # Dropping the collection would free its graph, but Chroma fails adds and searches meanwhile.
-        self.delete(collection, self.ids(collection).tolist())
+        # Deleting the ids would leave their nodes in the graph, which makes it slow and lose neighbours.
+        with self._connected() as client:
+            try:
+                client.delete_collection(collection)
+            except ChromaError as exc:
+                if not _says(exc, ABSENT):
+                    raise
+                return
+        self.create(collection)
 
     def ids(self, collection: str) -> Ids:
         nothing: list[str] = []
@@ -211,16 +220,15 @@ class ChromaStore(VectorStore):
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     handle = self._handles.get(collection) or self._find(client, collection)
-                except NotFoundError:
-                    return absent
-                try:
                     return operation(handle)
                 except ChromaError as exc:
-                    # A handle names one incarnation: removed by hand and made anew, it has another.
-                    self._handles.pop(collection, None)
-                    passes = isinstance(exc, NotFoundError) or UNREADABLE_YET in str(exc)
-                    if not passes or attempt == ATTEMPTS:
+                    # A handle names one incarnation: after a truncate, the name has another.
+                    was_known = self._handles.pop(collection, None)
+                    if isinstance(exc, NotFoundError) and not was_known:
+                        return absent
+                    if not _says(exc, ABSENT, *UNREADABLE) or attempt == ATTEMPTS:
                         raise
+                sleep(attempt * PAUSE)
         raise AssertionError("the last attempt returns or raises")
 
     def _find(self, client: ServerAPI, collection: str) -> Collection:
@@ -290,6 +298,11 @@ def _raise_unknown_error(response: httpx.Response) -> None:
 
 def _names(ids: Sequence[int]) -> list[str]:
     return [str(id_) for id_ in ids]
+
+
+def _says(exc: ChromaError, *texts: str) -> bool:
+    """Whether Chroma means one of these errors: their classes differ in process and over HTTP."""
+    return any(text in str(exc) for text in texts)
 
 
 def _one_line(exc: Exception) -> str:
