@@ -32,8 +32,14 @@ def _split_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+def _parse_object(value: Any) -> Any:
+    """Read a JSON object of names and numbers."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+JsonObject = Annotated[dict[str, int | float | str], BeforeValidator(_parse_object)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 
 
@@ -80,7 +86,7 @@ class Settings(BaseModel):
     )
 
     scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`")
-    vector_store: str = Field("faiss", description="where the vectors are: `faiss`")
+    vector_store: str = Field("faiss", description="where the vectors are: `faiss` or `milvus`")
 
     similarity_threshold: Fraction | None = Field(
         None,
@@ -125,6 +131,28 @@ class Settings(BaseModel):
     )
     sweep_interval: Seconds = Field(5.0, description="seconds between sweeps of removed and expired entries")
 
+    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a store, in seconds")
+    milvus_uri: str = Field(
+        "http://127.0.0.1:19530",
+        description="address of Milvus, https:// for TLS; a file name that ends with .db is Milvus Lite",
+    )
+    milvus_token: SecretStr = Field(
+        SecretStr(""), description="`user:password` or token for Milvus; never logged"
+    )
+    milvus_database: str = Field("", description="database in Milvus; empty: its default")
+    milvus_tls_ca: Path | None = Field(
+        None, description="file with the certificate that signs Milvus' own; empty: the system's"
+    )
+    milvus_index: Literal["HNSW", "AUTOINDEX", "IVF_FLAT", "IVF_SQ8", "FLAT"] = Field(
+        "HNSW", description="index of new collections: `HNSW`, `AUTOINDEX`, `IVF_FLAT`, `IVF_SQ8` or `FLAT`"
+    )
+    milvus_index_params: JsonObject = Field(
+        {}, description='its parameters as JSON, for example {"M": 16, "efConstruction": 200}'
+    )
+    milvus_search_params: JsonObject = Field(
+        {}, description='parameters of a search as JSON, for example {"ef": 128} or {"nprobe": 64}'
+    )
+
 
 def load_settings(
     profile: str = "default",
@@ -154,7 +182,8 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             raise ConfigError(f"unknown setting {name!r}") from exc
-        shown = "" if name == "remote_api_key" else f", not {problem['input']!r}"
+        secret = Settings.model_fields[name].annotation is SecretStr
+        shown = "" if secret else f", not {problem['input']!r}"
         raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
 
 
@@ -192,6 +221,8 @@ def settings_table() -> list[tuple[str, str, str]]:
             default = default.get_secret_value()
         if isinstance(default, tuple):
             default = ",".join(default)
+        if isinstance(default, dict):
+            default = json.dumps(default) if default else None
         shown = "" if default is None else str(default)
         rows.append((ENV_PREFIX + name.upper(), shown, field.description or ""))
     return rows

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 SCALAR_STORES = Registry("scalar store", {"sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage"})
-VECTOR_STORES = Registry("vector store", {"faiss": "modelcache.manager.vector_data.faiss:FaissStore"})
+VECTOR_STORES = Registry(
+    "vector store",
+    {
+        "faiss": "modelcache.manager.vector_data.faiss:FaissStore",
+        "milvus": "modelcache.manager.vector_data.milvus:MilvusStore",
+    },
+)
 
 
 def get_scalar_store(settings: "Settings") -> ScalarStore:

@@ -14,7 +14,7 @@ from modelcache.manager.vector_data.base import VectorStore
 DIMENSION = 16
 A = collection_name("模型-a", "hash-v1")
 B = collection_name("模型-b", "hash-v1")
-P, Q = "p" * 40, "q" * 40
+P, Q = "a" * 40, "b" * 40
 
 
 def vectors(count: int, seed: int = 0) -> Embeddings:
