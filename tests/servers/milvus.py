@@ -12,10 +12,9 @@ from tests.running import wait_until
 from tests.servers import ServerAbsentError, free_port
 
 STOP_SECONDS = 20.0
-PORTS = ("etcd", "root_coord", "proxy", "proxy_internal", "query_coord", "query_node", "index_coord") + (
-    "index_node",
-    "data_coord",
-    "data_node",
+PORTS = (
+    *("etcd", "root_coord", "proxy", "proxy_internal", "query_coord"),
+    *("query_node", "index_coord", "index_node", "data_coord", "data_node"),
 )
 
 

@@ -263,7 +263,7 @@ class MilvusStore(VectorStore):
         found = fields.get(EMBEDDING, {}).get("params", {}).get("dim")
         if found is None or int(found) != self.dimension:
             raise VectorStoreError(
-                f"the Milvus collection {collection} is for vectors of dimension {found}, not {self.dimension}"
+                f"the Milvus collection {collection} holds vectors of dimension {found}, not {self.dimension}"
             )
         self._checked.add(collection)
         return True
@@ -271,9 +271,8 @@ class MilvusStore(VectorStore):
     def _make(self, collection: str, *, wait: bool = True) -> bool:
         """Create the collection unless somebody else just does, and prepare it; True if it is ours."""
         client = self._opened()
-        # Creating again succeeds on a server, so that only a mark tells whose collection it is.
-        mark = uuid4().hex
-        schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=mark)
+        # A server lets an equal collection be created again: unequal ones have it refuse the second.
+        schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=uuid4().hex)
         schema.add_field(ID, DataType.INT64, is_primary=True)
         schema.add_field(PARTITION, DataType.VARCHAR, max_length=PARTITION_CHARS, is_partition_key=True)
         schema.add_field(EMBEDDING, DataType.FLOAT_VECTOR, dim=self.dimension)
@@ -285,12 +284,13 @@ class MilvusStore(VectorStore):
                 consistency_level="Session",
                 timeout=max(CREATE_SECONDS, self.timeout),
             )
+            created = True
         except MilvusException:
             if not client.has_collection(collection, timeout=self.timeout):
                 raise
+            created = False
         self._prepare(collection, wait=wait)
-        description = client.describe_collection(collection, timeout=self.timeout)
-        return bool(description["description"] == mark)
+        return created
 
     def _prepare(self, collection: str, *, wait: bool = True) -> None:
         """Give the collection its index, if nobody has, and load it; without ``wait`` only begin to."""
