@@ -98,11 +98,13 @@ class TestMilvusLite(VectorStoreContract):
         store.close()
 
 
-def test_of_many_creators_one_is_told_that_it_created(store: MilvusStore, uri: str) -> None:
-    other = opened(uri)
+def test_of_many_creators_one_is_told_that_it_created(server: MilvusServer) -> None:
+    store, other = emptied(opened(server.uri)), opened(server.uri)
     assert sorted(at_once(*[lambda: store.create(A), lambda: other.create(A)] * 2)) == [False] * 3 + [True]  # type: ignore[type-var]
     store.add(A, [1], [P], vectors(1))
-    assert found(other, A, P, vectors(1)[0]) == [1]
+    wait_until(lambda: found(other, A, P, vectors(1)[0]) == [1], "being seen by another")
+    store.close()
+    other.close()
 
 
 def test_many_adds_to_an_absent_collection_create_it(store: MilvusStore) -> None:

@@ -10,7 +10,8 @@ hexadecimal and then formatted.
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,6 +93,8 @@ class MilvusStore(VectorStore):
         self._closed = threading.Event()
         # Collections that are known to be there with the right dimension: a look-up less per call.
         self._checked: set[str] = set()
+        # Lite does not bear a collection being written, loaded and dropped at the same time.
+        self._turn: AbstractContextManager[object] = threading.RLock() if self._is_lite else nullcontext()
 
     @classmethod
     def from_settings(cls, settings: "Settings", dimension: int) -> "MilvusStore":
@@ -145,11 +148,11 @@ class MilvusStore(VectorStore):
             server_manager_instance.release_server(self.uri)
 
     def ping(self) -> None:
-        with _translated():
+        with self._calling():
             self._opened().list_collections(timeout=self.timeout)
 
     def create(self, collection: str) -> bool:
-        with _translated():
+        with self._calling():
             return not self._is_there(collection) and self._make(collection)
 
     def add(
@@ -164,8 +167,8 @@ class MilvusStore(VectorStore):
         size = max(1, min(PAGE_ROWS, INSERT_BYTES // (4 * self.dimension + ROW_OVERHEAD_BYTES)))
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
-            with _translated():
-                self._steadily(collection, lambda chunk=chunk: self._insert(collection, chunk), create=True)
+            with self._calling():
+                self._steadily(collection, partial(self._insert, collection, chunk), create=True)
 
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
         if embedding.shape != (self.dimension,):
@@ -175,7 +178,7 @@ class MilvusStore(VectorStore):
         if "ef" in params:
             params["ef"] = max(params["ef"], wanted)
         client = self._opened()
-        with _translated():
+        with self._calling():
             try:
                 if not self._is_there(collection):
                     return []
@@ -201,18 +204,18 @@ class MilvusStore(VectorStore):
         client = self._opened()
         for start in range(0, len(ids), DELETE_ROWS):
             chosen = _id_filter(ids[start : start + DELETE_ROWS])
-            with _translated():
+            with self._calling():
                 self._steadily(
                     collection,
-                    lambda chosen=chosen: client.delete(collection, filter=chosen, timeout=self.timeout),
+                    partial(client.delete, collection, filter=chosen, timeout=self.timeout),
                 )
 
     def truncate(self, collection: str) -> None:
-        with _translated():
+        with self._calling():
             self._steadily(collection, lambda: self._remake(collection))
 
     def ids(self, collection: str) -> Ids:
-        with _translated():
+        with self._calling():
             pages = self._steadily(collection, lambda: list(self._pages(collection)))
         return np.concatenate([np.empty(0, np.int64), *(pages or [])])
 
@@ -224,6 +227,15 @@ class MilvusStore(VectorStore):
         if client is None:
             raise VectorStoreError("the Milvus store is not open")
         return client
+
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Have what the driver raises leave as VectorStoreError."""
+        with self._turn:
+            try:
+                yield
+            except DRIVER_ERRORS as exc:
+                raise VectorStoreError(f"Milvus failed: {_reason(exc)}") from exc
 
     def _steadily(
         self, collection: str, action: Callable[[], Result], *, create: bool = False
@@ -342,9 +354,17 @@ class MilvusStore(VectorStore):
         """Read all ids in ascending order, as they are at the moment of each page."""
         client = self._opened()
         last = SMALLEST_ID
+        # The pages cannot ask for consistency themselves: this waits until all that was written is read.
+        client.query(
+            collection,
+            filter=_id_filter([last]),
+            output_fields=[ID],
+            consistency_level="Strong",
+            timeout=self.timeout,
+        )
         while True:
-            # ``iterator`` has the server return the smallest ids, and the timestamp 0 stands for
-            # strong consistency: pymilvus' own iterator has no time limit and reads this clock.
+            # ``iterator`` has the server return the smallest ids. pymilvus' own iterator has no
+            # time limit and goes by the clock of this machine.
             rows = client.query(
                 collection,
                 filter=f"{ID} > {last}",
@@ -352,7 +372,6 @@ class MilvusStore(VectorStore):
                 limit=PAGE_ROWS,
                 iterator="True",
                 reduce_stop_for_best="False",
-                guarantee_timestamp=0,
                 timeout=self.timeout,
             )
             if not rows:
@@ -392,11 +411,3 @@ def _reason(exc: Exception) -> str:
     else:
         text = str(exc) or type(exc).__name__
     return " ".join(text.split())
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DRIVER_ERRORS as exc:
-        raise VectorStoreError(f"Milvus failed: {_reason(exc)}") from exc
