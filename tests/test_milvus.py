@@ -197,10 +197,9 @@ def _indexed(store: MilvusStore, collection: str) -> int:
 
 @pytest.mark.parametrize("partition", ["x" * 40, "a" * 39, "A" * 40, 'a" or id > 0 or partition == "', ""])
 def test_a_partition_that_is_no_hash_is_refused(store: MilvusStore, partition: str) -> None:
-    store.create(A)
-    with pytest.raises(VectorStoreError):
+    with pytest.raises(VectorStoreError, match="hexadecimal"):
         store.add(A, [1], [partition], vectors(1))
-    with pytest.raises(VectorStoreError):
+    with pytest.raises(VectorStoreError, match="hexadecimal"):
         store.search(A, partition, vectors(1)[0], 1)
 
 
@@ -210,6 +209,7 @@ def test_a_collection_of_another_dimension_is_refused(store: MilvusStore, uri: s
     for use in (lambda: other.create(A), lambda: other.ids(A)):
         with pytest.raises(VectorStoreError, match=f"dimension {DIMENSION}, not {DIMENSION + 1}"):
             use()
+    other.close()
 
 
 def test_a_file_keeps_everything(tmp_path: Path) -> None:

@@ -31,12 +31,13 @@ class MilvusServer:
         self.metrics_port, self.peer_port = free_port(), free_port()
         self.uri = f"http://127.0.0.1:{self.ports['proxy_port']}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._install()
 
     def start(self, token: str = "") -> "MilvusServer":
         """Start it and return when it answers."""
         with (self.folder / "stdout.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self._install(), "run", "standalone"],
+                [self.folder / "bin" / "milvus", "run", "standalone"],
                 cwd=self.folder,
                 env=self._environment(),
                 stdout=log,
@@ -57,8 +58,8 @@ class MilvusServer:
             process.kill()
             process.wait()
 
-    def _install(self) -> str:
-        """Unpack the binary and write the configuration; returns the binary's path."""
+    def _install(self) -> None:
+        """Unpack the binary and write the configuration."""
         from milvus import MilvusServerConfig, _initialize_data_files
 
         config = MilvusServerConfig(data_dir=str(self.folder), **self.ports)
@@ -78,7 +79,6 @@ class MilvusServer:
         text = written.read_text(encoding="utf-8")
         text = text.replace("    embed: true", f"    embed: true\n  config:\n    path: {etcd_file}", 1)
         written.write_text(text, encoding="utf-8")
-        return str(self.folder / "bin" / "milvus")
 
     def _environment(self) -> dict[str, str]:
         return {

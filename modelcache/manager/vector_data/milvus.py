@@ -7,6 +7,7 @@ seconds after it was created. Bound filter parameters came later, so a partition
 hexadecimal and then formatted.
 """
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,6 +116,8 @@ class MilvusStore(VectorStore):
         return "://" not in self.uri
 
     def open(self) -> None:
+        # It logs the traceback of every error that it also raises, of those that are expected too.
+        logging.getLogger("pymilvus.decorators").setLevel(logging.CRITICAL)
         client = None
         try:
             if self._is_lite:
@@ -173,6 +176,7 @@ class MilvusStore(VectorStore):
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
         if embedding.shape != (self.dimension,):
             raise VectorStoreError(f"a vector of shape {embedding.shape} cannot be searched")
+        chosen = f'{PARTITION} == "{_checked_partition(partition)}"'
         wanted = min(k, MAX_HITS)
         params = dict(self._search_params)
         if "ef" in params:
@@ -185,7 +189,7 @@ class MilvusStore(VectorStore):
                 found = client.search(
                     collection,
                     data=[embedding.tolist()],
-                    filter=f'{PARTITION} == "{_checked_partition(partition)}"',
+                    filter=chosen,
                     limit=wanted,
                     output_fields=[ID],
                     search_params={"metric_type": METRIC, "params": params},
