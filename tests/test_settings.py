@@ -209,6 +209,8 @@ BAD_VALUES: dict[str, list[Any]] = {
     "query_log_days": ["0", "-1"],
     "background_queue_size": ["0"],
     "sweep_interval": ["0", "-1", "nan"],
+    "store_timeout": ["0", "-1", "nan", "86401"],
+    "milvus_index": ["hnsw", "DISKANN"],
     "model_blacklist": ["[", '["a"', "[1]", '[["a"]]', "[null]", 5],
 }
 

@@ -63,7 +63,8 @@ class MilvusServer:
         from milvus import MilvusServerConfig, _initialize_data_files
 
         config = MilvusServerConfig(data_dir=str(self.folder), **self.ports)
-        for name, value in self.options.items():
+        # The nodes of a killed server count as alive this long: what a restart waits for.
+        for name, value in {"common.session.ttl": 5, **self.options}.items():
             config.set(name, value)
         config.resolve()
         _initialize_data_files(str(self.folder))
