@@ -248,6 +248,7 @@ def test_an_absent_server_is_told_in_a_sentence() -> None:
     assert f"127.0.0.1:{port}" in sentence
     assert "hush" not in sentence
     assert "hush" not in refusal(f"http://me:hush@127.0.0.1:{port}")
+    assert "hush" not in refusal("ftp://me:hush@127.0.0.1")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:many", "ftp://127.0.0.1", "vectors", "/proc/none/a.db"])

@@ -134,7 +134,7 @@ class MilvusStore(VectorStore):
         except (*DRIVER_ERRORS, OSError, ValueError) as exc:
             if client is not None:
                 client.close()
-            raise ConfigError(f"cannot use Milvus at {_without_secret(self.uri)}: {_reason(exc)}") from exc
+            raise ConfigError(_without_secret(f"cannot use Milvus at {self.uri}: {_reason(exc)}")) from exc
         self._client = client
         self._closed.clear()
 
@@ -402,8 +402,8 @@ def _give_up(error: Exception) -> bool:
     return False
 
 
-def _without_secret(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
+def _without_secret(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _reason(exc: Exception) -> str:
