@@ -32,8 +32,14 @@ def _split_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+def _parse_object(value: Any) -> Any:
+    """Read a JSON object of names and numbers."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+JsonObject = Annotated[dict[str, int | float | str], BeforeValidator(_parse_object)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 
 
@@ -86,7 +92,9 @@ class Settings(BaseModel):
     )
 
     scalar_store: str = Field("sqlite", description="where the rows are: `sqlite`, `mysql` or `oceanbase`")
-    vector_store: str = Field("faiss", description="where the vectors are: `faiss`, `redis` or `chroma`")
+    vector_store: str = Field(
+        "faiss", description="where the vectors are: `faiss`, `milvus`, `redis` or `chroma`"
+    )
 
     store_timeout: Seconds = Field(2.0, description="longest wait for one call to a database, in seconds")
     mysql_host: str = Field(
@@ -115,6 +123,27 @@ class Settings(BaseModel):
         True,
         description="create and migrate the tables at the start; otherwise an operator runs "
         "`reference_doc/create_table.sql`",
+    )
+
+    milvus_uri: str = Field(
+        "http://127.0.0.1:19530",
+        description="address of Milvus, https:// for TLS; a file name that ends with .db is Milvus Lite",
+    )
+    milvus_token: SecretStr = Field(
+        SecretStr(""), description="`user:password` or token for Milvus; never logged"
+    )
+    milvus_database: str = Field("", description="database in Milvus; empty: its default")
+    milvus_tls_ca: Path | None = Field(
+        None, description="file with the certificate that signs Milvus' own; empty: the system's"
+    )
+    milvus_index: Literal["HNSW", "AUTOINDEX", "IVF_FLAT", "IVF_SQ8", "FLAT"] = Field(
+        "HNSW", description="index of new collections: `HNSW`, `AUTOINDEX`, `IVF_FLAT`, `IVF_SQ8` or `FLAT`"
+    )
+    milvus_index_params: JsonObject = Field(
+        {}, description='its parameters as JSON, for example {"M": 16, "efConstruction": 200}'
+    )
+    milvus_search_params: JsonObject = Field(
+        {}, description='parameters of a search as JSON, for example {"ef": 128} or {"nprobe": 64}'
     )
 
     similarity_threshold: Fraction | None = Field(
@@ -312,6 +341,8 @@ def settings_table() -> list[tuple[str, str, str]]:
             default = default.get_secret_value()
         if isinstance(default, tuple):
             default = ",".join(default)
+        if isinstance(default, dict):
+            default = json.dumps(default) if default else None
         shown = "" if default is None else str(default)
         rows.append((ENV_PREFIX + name.upper(), shown, field.description or ""))
     return rows

@@ -214,6 +214,7 @@ BAD_VALUES: dict[str, list[Any]] = {
     "redis_hnsw_ef_construction": ["0"],
     "redis_hnsw_ef_runtime": ["0"],
     "store_timeout": ["0", "-1", "86401", "nan"],
+    "milvus_index": ["hnsw", "DISKANN"],
     "model_blacklist": ["[", '["a"', "[1]", '[["a"]]', "[null]", 5],
 }
 
@@ -486,3 +487,9 @@ def test_a_secret_given_twice_or_in_no_file_is_refused_without_telling_it(tmp_pa
 def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="MODELCACHE_PORT_FILE"):
         load_settings("demo", {"MODELCACHE_PORT_FILE": str(tmp_path)})
+
+
+@pytest.mark.parametrize("env", ["dev", "prepub", "prod"])
+def test_the_shipped_profile_names_databases_for_every_environment(env: str) -> None:
+    settings = load_settings("default", {"MODELCACHE_ENV": env})
+    assert (settings.scalar_store, settings.vector_store) == ("mysql", "milvus")

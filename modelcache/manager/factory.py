@@ -29,6 +29,7 @@ VECTOR_STORES = Registry(
     "vector store",
     {
         "faiss": "modelcache.manager.vector_data.faiss:FaissStore",
+        "milvus": "modelcache.manager.vector_data.milvus:MilvusStore",
         "redis": "modelcache.manager.vector_data.redis:RedisStore",
         "chroma": "modelcache.manager.vector_data.chroma:ChromaStore",
     },
