@@ -19,12 +19,12 @@ def die_around(target: Any, method: str, moment: str, call: int) -> None:
     original = getattr(target, method)
     calls = 0
 
-    def deadly(*args: Any) -> Any:
+    def deadly(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == call and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args)
+        result = original(*args, **kwargs)
         if calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
         return result

@@ -62,7 +62,7 @@ def test_a_failed_insert_leaves_nothing_and_the_old_answer(
 ) -> None:
     [old] = manager.insert("m", [new(0)])
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise VectorStoreError("on the third call") if store == "vectors" else ScalarStoreError("out")
 
     with monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ def test_a_failed_insert_leaves_nothing_and_the_old_answer(
 def test_rows_that_could_not_be_discarded_never_answer(
     manager: SSDataManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ScalarStoreError("out")
 
     with monkeypatch.context() as patch:
@@ -126,7 +126,7 @@ def test_a_truncate_stands_when_the_vector_store_fails(
 ) -> None:
     manager.insert("m", [new(0), new(1)])
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise VectorStoreError("out")
 
     with monkeypatch.context() as patch:

@@ -302,7 +302,7 @@ def test_an_insert_succeeds_though_the_size_cannot_be_checked(
     app = make_app(max_size=5, clean_size=1)
     client, scalars = CacheClient(app.test_client()), get_service(app).cache.data_manager.scalars
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ScalarStoreError("out")
 
     with monkeypatch.context() as patch:

@@ -126,11 +126,13 @@ class SSDataManager:
         wanted = k + SPARE_HITS
         while True:
             hits = self.vectors.search(collection, partition, embedding, wanted)
-            rows = self.scalars.get_live([hit.id for hit in hits], time())
+            # A race may have left a vector twice; the nearest counts.
+            nearest = {hit.id: hit.similarity for hit in reversed(hits)}
+            rows = self.scalars.get_live(list(nearest), time())
             live = [
-                Candidate(rows[hit.id], hit.similarity)
-                for hit in hits
-                if hit.id in rows and rows[hit.id].partition == partition
+                Candidate(rows[id_], nearest[id_])
+                for id_ in reversed(nearest)
+                if id_ in rows and rows[id_].partition == partition
             ]
             if len(live) >= k or len(hits) < wanted:
                 return live[:k]
@@ -186,7 +188,7 @@ class SSDataManager:
         ]
         if embedded:
             kept_ids, partitions, vectors = zip(*embedded, strict=True)
-            self.vectors.add(collection, kept_ids, partitions, np.stack(vectors))
+            self.vectors.add(collection, kept_ids, partitions, np.stack(vectors), fresh=True)
 
     def _truncate_vectors(self, collection: str) -> None:
         try:

@@ -52,9 +52,18 @@ class VectorStore(ABC):
 
     @abstractmethod
     def add(
-        self, collection: str, ids: Sequence[int], partitions: Sequence[str], embeddings: Embeddings
+        self,
+        collection: str,
+        ids: Sequence[int],
+        partitions: Sequence[str],
+        embeddings: Embeddings,
+        fresh: bool = False,
     ) -> None:
-        """Add L2-normalised vectors, float32 (n, dimension); an id that is there already is left alone."""
+        """Add L2-normalised vectors, float32 (n, dimension); an id that is there already is left alone.
+
+        ``fresh`` promises that none of the ids is there, which spares some stores a look-up. Where the
+        promise is broken by a race, an id may be there twice until it is deleted.
+        """
 
     @abstractmethod
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:

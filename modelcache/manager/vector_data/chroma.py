@@ -104,7 +104,12 @@ class ChromaStore(VectorStore):
         return True
 
     def add(
-        self, collection: str, ids: Sequence[int], partitions: Sequence[str], embeddings: Embeddings
+        self,
+        collection: str,
+        ids: Sequence[int],
+        partitions: Sequence[str],
+        embeddings: Embeddings,
+        fresh: bool = False,
     ) -> None:
         if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
             raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")

@@ -161,7 +161,12 @@ class MilvusStore(VectorStore):
             return not self._is_there(collection) and self._make(collection)
 
     def add(
-        self, collection: str, ids: Sequence[int], partitions: Sequence[str], embeddings: Embeddings
+        self,
+        collection: str,
+        ids: Sequence[int],
+        partitions: Sequence[str],
+        embeddings: Embeddings,
+        fresh: bool = False,
     ) -> None:
         if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
             raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
@@ -173,7 +178,7 @@ class MilvusStore(VectorStore):
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
             with self._calling():
-                self._steadily(collection, partial(self._insert, collection, chunk), create=True)
+                self._steadily(collection, self._inserting(collection, chunk, fresh), create=True)
 
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
         if embedding.shape != (self.dimension,):
@@ -340,6 +345,20 @@ class MilvusStore(VectorStore):
         self._opened().drop_collection(collection, timeout=max(CREATE_SECONDS, self.timeout))
         self._checked.discard(collection)
         self._make(collection, wait=False)
+
+    def _inserting(self, collection: str, rows: list[dict[str, Any]], fresh: bool) -> Callable[[], None]:
+        """Return what inserts fresh rows at once; when tried again, it looks which are there by now."""
+        is_first = True
+
+        def insert() -> None:
+            nonlocal is_first
+            if fresh and is_first:
+                is_first = False
+                self._opened().insert(collection, rows, timeout=self.timeout)
+            else:
+                self._insert(collection, rows)
+
+        return insert
 
     def _insert(self, collection: str, rows: list[dict[str, Any]]) -> None:
         """Insert the rows whose ids are not there yet."""

@@ -1,0 +1,71 @@
+"""The database servers that the whole service is tested on, each started when it is first wanted."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from tests.servers import start_or_skip
+from tests.servers.chroma import ChromaServer
+from tests.servers.mariadb import MariaDB
+from tests.servers.milvus import MilvusServer
+from tests.servers.mysql_protocol import MySQLProtocolServer
+from tests.servers.redis import RedisServer
+from tests.servers.seekdb import SeekDB
+
+
+class Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
+Started = TypeVar("Started", bound=Stoppable)
+# Milvus keeps a write waiting for the one before: under a loaded machine longer than the default.
+PATIENT_SECONDS = 20.0
+
+
+class StoreServers:
+    """Gives the settings of a store, by name, for a fresh database or a server of this session."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._running: dict[str, Any] = {}
+
+    def settings(self, scalar_store: str, vector_store: str) -> dict[str, Any]:
+        """Return the settings of a service on this pair of stores; rows are in a new database."""
+        chosen: dict[str, Any] = {
+            "scalar_store": scalar_store,
+            "vector_store": vector_store,
+            "store_timeout": PATIENT_SECONDS,
+        }
+        if scalar_store == "mysql":
+            chosen |= self._database(self._server("MariaDB", MariaDB))
+        elif scalar_store == "oceanbase":
+            chosen |= self._database(self._server("OceanBase", SeekDB))
+        if vector_store == "milvus":
+            chosen["milvus_uri"] = self._server("Milvus", lambda path: MilvusServer(path).start()).uri
+        elif vector_store == "redis":
+            chosen["redis_url"] = self._server("Redis", RedisServer).url
+        elif vector_store == "chroma over HTTP":
+            chosen |= {"vector_store": "chroma", "chroma_url": self._server("Chroma", ChromaServer).url}
+        return chosen
+
+    def stop(self) -> None:
+        for server in self._running.values():
+            server.stop()
+
+    def _server(self, name: str, start: Callable[[Path], Started]) -> Started:
+        if name not in self._running:
+            folder = self.folder / name.lower()
+            folder.mkdir()
+            self._running[name] = start_or_skip(name, start, folder)
+        server: Started = self._running[name]
+        return server
+
+    def _database(self, server: MySQLProtocolServer) -> dict[str, Any]:
+        address = server.address(server.new_database())
+        return {
+            "mysql_host": address.host,
+            "mysql_port": address.port,
+            "mysql_user": address.user,
+            "mysql_password": address.password.get_secret_value(),
+            "mysql_database": address.database,
+        }
