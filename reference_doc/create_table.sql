@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS modelcache_query_log (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- Which process does what one can do for all, such as a sweep, and until when (epoch seconds).
-CREATE TABLE modelcache_lease (
+CREATE TABLE IF NOT EXISTS modelcache_lease (
     name VARCHAR(128) NOT NULL,
     holder VARCHAR(128) NOT NULL,
     expires_at DOUBLE NOT NULL,
