@@ -10,7 +10,7 @@ from modelcache import logs
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ModelCacheError
 from modelcache.manager.data_manager import SSDataManager
-from modelcache.manager.factory import get_data_manager
+from modelcache.manager.factory import data_manager_of
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import Reconciled, reconcile
 from modelcache.settings import load_settings
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(asked.profile)
         embedder = get_embedder(settings)
         embedder.open()
-        manager = get_data_manager(settings, embedder.name, embedder.dimension)
+        manager = data_manager_of(settings, embedder.name, embedder.dimension)
         manager.open()
         try:
             models = [asked.model] if asked.model else manager.scalars.models()

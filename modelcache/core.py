@@ -10,7 +10,7 @@ from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import UnavailableError
 from modelcache.manager.data_manager import Candidate, SSDataManager
-from modelcache.manager.factory import get_data_manager
+from modelcache.manager.factory import data_manager_of
 from modelcache.processor.post import POST_PROCESSES
 from modelcache.processor.pre import Question
 from modelcache.settings import Settings
@@ -38,7 +38,7 @@ class Cache:
         evaluation = get_evaluation(settings)
         embedder = embedder or get_embedder(settings)
         embedder.open()
-        data_manager = get_data_manager(settings, embedder.name, embedder.dimension)
+        data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
         try:
             data_manager.open()
         except BaseException:

@@ -9,6 +9,7 @@ import pytest
 
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
+from modelcache.manager.factory import CacheBase, VectorBase, get_data_manager
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import to_bytes
 from modelcache.manager.scalar_data.base import NewAnswer
@@ -180,3 +181,19 @@ def test_asking_about_models_that_do_not_exist_costs_no_memory(manager: SSDataMa
     for number in range(100):
         manager.search(f"none-{number}", P, VECTORS[0], 1)
     assert manager._reconciled == set()
+
+
+def test_a_data_manager_is_built_from_stores_by_name(tmp_path: Path) -> None:
+    manager = get_data_manager(
+        CacheBase("sqlite", data_dir=tmp_path),
+        VectorBase("faiss", dimension=DIMENSION, data_dir=tmp_path),
+        "hash-v1",
+        max_size=2,
+        clean_size=1,
+    )
+    manager.open()
+    for number in range(3):
+        manager.insert("m", [new(number)])
+    assert manager.scalars.count(model_key("m")) == 2
+    assert nearest(manager, 2, 1) == ["a2"]
+    manager.close()

@@ -1,6 +1,6 @@
 """Stores by name."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelcache.errors import ScalarStoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
@@ -13,6 +13,7 @@ from modelcache.manager.guard import guard
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.registry import Registry
+from modelcache.settings import make_settings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -68,12 +69,35 @@ def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> Eviction
     return EvictionManager(scalars, book, settings.max_size, settings.clean_size)
 
 
-def get_data_manager(settings: "Settings", embedder: str, dimension: int) -> SSDataManager:
-    """Build both stores and what coordinates them; nothing is opened."""
-    scalars = get_scalar_store(settings)
+def CacheBase(name: str, **settings: Any) -> ScalarStore:  # noqa: N802 - the name that ModelCache gave it
+    """Build a scalar store by name, such as ``CacheBase("mysql", mysql_host="db")``; nothing is opened."""
+    return get_scalar_store(make_settings(settings | {"scalar_store": name}))
+
+
+def VectorBase(name: str, dimension: int, **settings: Any) -> VectorStore:  # noqa: N802 - likewise
+    """Build a vector store by name, such as ``VectorBase("milvus", dimension=768, milvus_uri=…)``."""
+    return get_vector_store(make_settings(settings | {"vector_store": name}), dimension)
+
+
+def get_data_manager(
+    cache_base: ScalarStore, vector_base: VectorStore, embedder: str, **settings: Any
+) -> SSDataManager:
+    """Coordinate two stores for the vectors of one embedder, given by its name; nothing is opened."""
+    return _coordinate(cache_base, vector_base, embedder, make_settings(settings))
+
+
+def data_manager_of(settings: "Settings", embedder: str, dimension: int) -> SSDataManager:
+    """Build both stores that the settings name, and what coordinates them; nothing is opened."""
+    vectors = get_vector_store(settings, dimension)
+    return _coordinate(get_scalar_store(settings), vectors, embedder, settings)
+
+
+def _coordinate(
+    scalars: ScalarStore, vectors: VectorStore, embedder: str, settings: "Settings"
+) -> SSDataManager:
     return SSDataManager(
         scalars,
-        get_vector_store(settings, dimension),
+        vectors,
         embedder,
         get_eviction_manager(settings, scalars),
         SweepLimits(settings.sweep_rows, settings.sweep_share, settings.compact_every),

@@ -102,6 +102,14 @@ class VectorStoreContract:
         store.add(A, [4], [P], vectors(1))
         assert found(store, A, P, vectors(1)[0]) == [4]
 
+    def test_compacting_changes_nothing_that_can_be_seen(self, store: VectorStore) -> None:
+        store.add(A, [1, 2, 3], [P, P, Q], vectors(3))
+        store.delete(A, [2])
+        store.compact(A)
+        store.compact(B)
+        assert sorted(store.ids(A).tolist()) == [1, 3]
+        assert found(store, A, P, vectors(1)[0]) == [1]
+
     def test_vectors_of_another_dimension_are_refused(self, store: VectorStore) -> None:
         with pytest.raises(VectorStoreError):
             store.add(A, [1], [P], np.ones((1, DIMENSION + 1), np.float32))

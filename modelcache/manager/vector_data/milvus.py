@@ -225,6 +225,13 @@ class MilvusStore(VectorStore):
         with self._calling():
             self._steadily(collection, lambda: self._remake(collection))
 
+    def compact(self, collection: str) -> None:
+        client = self._opened()
+        with self._calling():
+            # Lite keeps nothing that could be merged.
+            if not self._is_lite and self._is_there(collection):
+                client.compact(collection, timeout=self.timeout)
+
     def ids(self, collection: str) -> Ids:
         with self._calling():
             pages = self._steadily(collection, lambda: list(self._pages(collection)))
