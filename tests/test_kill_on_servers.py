@@ -127,9 +127,9 @@ def answered(client: CacheClient, model: str, names: Sequence[str]) -> list[bool
 
 
 def near_copy_finds(client: CacheClient, model: str, name: str, hit_id: int | None) -> bool:
-    reply = client.query(name + NEAR, model=model)
-    assert reply["hit_id"] in (hit_id, None)
-    return reply["hit_id"] == hit_id
+    found: int | None = client.query(name + NEAR, model=model)["hit_id"]
+    assert found in (hit_id, None)
+    return found == hit_id
 
 
 def assert_both_stores_agree(app: Flask, model: str) -> None:
