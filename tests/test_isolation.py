@@ -332,4 +332,5 @@ def test_no_name_reaches_the_file_system_or_the_schema(app: Flask, client: Cache
         "modelcache_answer_tag",
         "modelcache_query_log",
         "modelcache_schema",
+        "modelcache_lease",
     }
