@@ -2,6 +2,7 @@
 
 import atexit
 import sys
+from multiprocessing import get_context
 from typing import Any
 
 from flask import Flask
@@ -36,8 +37,31 @@ def main(profile: str) -> int:
     except ModelCacheError as exc:
         print(f"modelcache cannot start: {exc}", file=sys.stderr)
         return 1
+    if not _can_open(profile):
+        return 1
     Gunicorn(profile, settings).run()
     return 0
+
+
+def _can_open(profile: str) -> bool:
+    """Open and close everything once, so that what is wrong is said once and not by every worker.
+
+    In a process of its own, since drivers and embedders do not survive the forks that follow.
+    """
+    child = get_context("fork").Process(target=_open_once, args=(profile,))
+    child.start()
+    child.join()
+    return child.exitcode == 0
+
+
+def _open_once(profile: str) -> None:
+    logs.configure()
+    try:
+        app = create_app(load_settings(profile))
+    except ModelCacheError as exc:
+        print(f"modelcache cannot start: {exc}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    get_service(app).close()
 
 
 class Gunicorn(BaseApplication):
