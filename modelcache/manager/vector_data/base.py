@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelcache.embedding.base import Embeddings
+from modelcache.errors import VectorStoreError
 
 Ids = NDArray[np.int64]
 
@@ -89,3 +90,13 @@ class VectorStore(ABC):
 
     def compact(self, collection: str) -> None:  # noqa: B027 - many stores need none
         """Give back the room that deleted vectors have left."""
+
+    def check_added(self, ids: Sequence[int], partitions: Sequence[str], embeddings: Embeddings) -> None:
+        """Raise VectorStoreError unless there is a partition and a vector of our dimension for each id."""
+        if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
+            raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
+
+    def check_searched(self, embedding: Embeddings) -> None:
+        """Raise VectorStoreError unless it is one vector of our dimension."""
+        if embedding.shape != (self.dimension,):
+            raise VectorStoreError(f"a vector of shape {embedding.shape} cannot be searched")

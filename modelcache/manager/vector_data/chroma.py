@@ -111,8 +111,7 @@ class ChromaStore(VectorStore):
         embeddings: Embeddings,
         fresh: bool = False,
     ) -> None:
-        if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
-            raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
+        self.check_added(ids, partitions, embeddings)
         with self._connected() as client:
             size = min(BATCH, client.get_max_batch_size())
         for start in range(0, len(ids), size):
@@ -120,8 +119,7 @@ class ChromaStore(VectorStore):
             self._add_batch(collection, ids[rows], partitions[rows], embeddings[rows])
 
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
-        if embedding.shape != (self.dimension,):
-            raise VectorStoreError(f"a vector of shape {embedding.shape} cannot be searched")
+        self.check_searched(embedding)
 
         nothing: list[VectorHit] = []
 

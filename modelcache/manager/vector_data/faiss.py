@@ -87,8 +87,7 @@ class FaissStore(VectorStore):
         embeddings: Embeddings,
         fresh: bool = False,
     ) -> None:
-        if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
-            raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
+        self.check_added(ids, partitions, embeddings)
         found = self._find(collection)
         if found is None:
             self.create(collection)
@@ -97,8 +96,7 @@ class FaissStore(VectorStore):
         found.add(ids, partitions, embeddings)
 
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
-        if embedding.shape != (self.dimension,):
-            raise VectorStoreError(f"a vector of shape {embedding.shape} cannot be searched")
+        self.check_searched(embedding)
         found = self._find(collection)
         return found.search(partition, embedding, k) if found else []
 

@@ -168,8 +168,7 @@ class MilvusStore(VectorStore):
         embeddings: Embeddings,
         fresh: bool = False,
     ) -> None:
-        if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
-            raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
+        self.check_added(ids, partitions, embeddings)
         rows = [
             {ID: int(id_), PARTITION: _checked_partition(partition), EMBEDDING: embedding}
             for id_, partition, embedding in zip(ids, partitions, embeddings, strict=True)
@@ -181,8 +180,7 @@ class MilvusStore(VectorStore):
                 self._steadily(collection, self._inserting(collection, chunk, fresh), create=True)
 
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
-        if embedding.shape != (self.dimension,):
-            raise VectorStoreError(f"a vector of shape {embedding.shape} cannot be searched")
+        self.check_searched(embedding)
         chosen = f'{PARTITION} == "{_checked_partition(partition)}"'
         wanted = min(k, MAX_HITS)
         params = dict(self._search_params)

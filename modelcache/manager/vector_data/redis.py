@@ -127,8 +127,7 @@ class RedisStore(VectorStore):
         embeddings: Embeddings,
         fresh: bool = False,
     ) -> None:
-        if embeddings.shape != (len(ids), self.dimension) or len(partitions) != len(ids):
-            raise VectorStoreError(f"{len(ids)} ids do not fit vectors of shape {embeddings.shape}")
+        self.check_added(ids, partitions, embeddings)
         _check_partitions(partitions)
         vectors = np.ascontiguousarray(embeddings, "<f4")
         with self._connected() as client:
@@ -147,8 +146,7 @@ class RedisStore(VectorStore):
                 )
 
     def search(self, collection: str, partition: str, embedding: Embeddings, k: int) -> list[VectorHit]:
-        if embedding.shape != (self.dimension,):
-            raise VectorStoreError(f"a vector of shape {embedding.shape} cannot be searched")
+        self.check_searched(embedding)
         _check_partitions([partition])
         wanted = min(k, MOST_HITS)
         values = ["partition", partition, "k", wanted, "embedding", embedding.astype("<f4").tobytes()]
