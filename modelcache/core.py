@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
+from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
 from modelcache.manager.data_manager import Candidate, SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.processor.post import POST_PROCESSES
 from modelcache.processor.pre import Question
-from modelcache.settings import Settings
+from modelcache.settings import MEGABYTE, Settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
 
@@ -26,6 +27,8 @@ class Cache:
 
     settings: Settings
     embedder: Embedder
+    gathering: GatheringEmbedder
+    """The embedder, for requests."""
     data_manager: SSDataManager
     evaluation: SimilarityEvaluation
     post_process: Callable[[Sequence[Candidate]], Candidate]
@@ -47,6 +50,7 @@ class Cache:
         return cls(
             settings=settings,
             embedder=embedder,
+            gathering=GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE),
             data_manager=data_manager,
             evaluation=evaluation,
             post_process=POST_PROCESSES[settings.post_process],

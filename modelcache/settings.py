@@ -21,6 +21,7 @@ CONFIG_VARIABLE = "MODELCACHE_CONFIG"
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "MODELCACHE_BENCH_DATA"})
 CONFIG_DIR = Path(__file__).parent / "config"
 SECTION = "modelcache"
+MEGABYTE = 2**20
 
 
 def _split_names(value: Any) -> Any:
@@ -96,6 +97,15 @@ class Settings(BaseModel):
         "faiss", description="where the vectors are: `faiss`, `milvus`, `redis` or `chroma`"
     )
 
+    exact_memory_mb: int = Field(
+        64,
+        ge=0,
+        description="megabytes of entries kept in memory for exact hits, where one process has the rows "
+        "and vectors for itself (SQLite with FAISS); 0: none",
+    )
+    embedding_memory_mb: int = Field(
+        32, ge=0, description="megabytes of recent texts kept in memory with their embeddings; 0: none"
+    )
     store_timeout: Seconds = Field(2.0, description="longest wait for one call to a database, in seconds")
     mysql_host: str = Field(
         "127.0.0.1",

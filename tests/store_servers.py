@@ -55,7 +55,7 @@ class StoreServers:
     def _server(self, name: str, start: Callable[[Path], Started]) -> Started:
         if name not in self._running:
             folder = self.folder / name.lower()
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             self._running[name] = start_or_skip(name, start, folder)
         server: Started = self._running[name]
         return server

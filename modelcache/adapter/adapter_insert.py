@@ -24,7 +24,7 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
         for info in asked.chat_info
     ]
     texts = list({question.text: None for question in questions if cache.compares(question)})
-    embeddings = dict(zip(texts, cache.embedder.embed(texts), strict=True)) if texts else {}
+    embeddings = dict(zip(texts, cache.gathering.embed(texts), strict=True)) if texts else {}
     now = time()
     answers = []
     for question, info in zip(questions, asked.chat_info, strict=True):

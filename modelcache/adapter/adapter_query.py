@@ -38,7 +38,7 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
         return reply.hit(exact, reply.EXACT, 1.0, perf_counter() - started)
     if not cache.compares(question):
         return reply.miss(None, perf_counter() - started)
-    embedding = cache.embedder.embed([question.text])[0]
+    embedding = cache.gathering.embed([question.text])[0]
     candidates = cache.data_manager.search(
         question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
     )

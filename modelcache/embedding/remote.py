@@ -34,6 +34,9 @@ class RemoteEmbedder(Embedder):
     BATCH_CHARS: ClassVar[int] = 8192
 
     thresholds = THRESHOLDS
+    parallel = 8
+    batch_texts = BATCH_TEXTS
+    batch_chars = BATCH_CHARS
 
     def __init__(
         self, url: str, *, api: str, model: str, api_key: str = "", timeout: float = 5.0, retries: int = 2

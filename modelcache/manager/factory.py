@@ -11,9 +11,10 @@ from modelcache.manager.eviction.rows_book import RowsBook
 from modelcache.manager.eviction.sweep import SweepLimits
 from modelcache.manager.guard import guard
 from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.manager.scalar_data.remembered import remember
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.registry import Registry
-from modelcache.settings import make_settings
+from modelcache.settings import MEGABYTE, make_settings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -39,11 +40,17 @@ VECTOR_STORES = Registry(
 EVICTION_BOOKS = Registry("eviction book", {"redis": "modelcache.manager.eviction.redis_book:RedisBook"})
 
 
-def get_scalar_store(settings: "Settings") -> ScalarStore:
-    """Build the scalar store that the settings name; nothing is opened."""
+def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
+    """Build the scalar store that the settings name; nothing is opened.
+
+    ``alone``: the vectors are of one process only, so the rows of a local store may be too.
+    """
     store: ScalarStore = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
     if store.remote:
         return guard(store, ScalarStoreError, settings.breaker_failures, settings.breaker_seconds)
+    store.exclusive = alone
+    if alone and settings.exact_memory_mb:
+        return remember(store, settings.exact_memory_mb * MEGABYTE)
     return store
 
 
@@ -89,7 +96,7 @@ def get_data_manager(
 def data_manager_of(settings: "Settings", embedder: str, dimension: int) -> SSDataManager:
     """Build both stores that the settings name, and what coordinates them; nothing is opened."""
     vectors = get_vector_store(settings, dimension)
-    return _coordinate(get_scalar_store(settings), vectors, embedder, settings)
+    return _coordinate(get_scalar_store(settings, alone=vectors.exclusive), vectors, embedder, settings)
 
 
 def _coordinate(

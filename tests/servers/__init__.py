@@ -1,6 +1,8 @@
 """Real servers, started by the test session on free ports with data folders of their own."""
 
+import contextlib
 import os
+import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 Server = TypeVar("Server")
+LISTENED_PORTS = (10_000, 32_000)
 
 ABSENT: dict[str, str] = {}
 """Servers that could not be had, and why: told at the end of the session."""
@@ -30,7 +33,12 @@ def start_or_skip(name: str, start: Callable[[Path], Server], folder: Path) -> S
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody listens on at the moment.
+
+    It is below those that systems give to outgoing connections: one of these would take it before the
+    server does, once in a while.
+    """
+    while True:
+        port = random.randrange(*LISTENED_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -117,6 +117,8 @@ class ScalarStore(ABC):
 
     remote: bool = False
     """Whether calls go to another process, which may hang or be gone."""
+    exclusive: bool = False
+    """Whether to keep every other process out while open, where that is possible; set before ``open``."""
 
     @abstractmethod
     def open(self) -> None:

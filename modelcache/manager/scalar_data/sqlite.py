@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dbutils.pooled_db import PooledDB
 
 from modelcache.errors import ConfigError, ScalarStoreError
+from modelcache.manager.folder_lock import FolderLock
 from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS, Cursor, SqlStorage, marks
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 class SqliteStorage(SqlStorage):
-    """The scalar store of one process; a second process is kept out by the vector store's lock."""
+    """The scalar store of one process or, unless it is ``exclusive``, of several on one machine."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder_lock = FolderLock(path.parent)
         self._pool: PooledDB | None = None
         # One writer at a time is SQLite's rule; waiting here is fair and never ends in "busy".
         self._write_lock = threading.Lock()
@@ -96,6 +98,8 @@ class SqliteStorage(SqlStorage):
         return cls(settings.data_dir / FILE_NAME)
 
     def open(self) -> None:
+        if self.exclusive:
+            self._folder_lock.take()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Failover would repeat a statement outside its transaction: it is tied to an error that a
@@ -115,6 +119,7 @@ class SqliteStorage(SqlStorage):
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+        self._folder_lock.release()
 
     @contextmanager
     def reading(self) -> Iterator[Cursor]:

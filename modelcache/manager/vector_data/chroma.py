@@ -21,8 +21,8 @@ from chromadb.errors import ChromaError, NotFoundError, error_types
 
 from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError, VectorStoreError
+from modelcache.manager.folder_lock import FolderLock
 from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
-from modelcache.manager.vector_data.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

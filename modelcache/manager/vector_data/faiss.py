@@ -19,8 +19,8 @@ import numpy as np
 
 from modelcache.embedding.base import Embeddings
 from modelcache.errors import VectorStoreError
+from modelcache.manager.folder_lock import FolderLock
 from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
-from modelcache.manager.vector_data.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -50,6 +50,9 @@ RETRY_SECONDS = 0.05
 # Answers about a collection that somebody drops, creates or loads at this moment: absent, not
 # loaded, not fully loaded, the same three of a partition, and without its index yet.
 PASSING_CODES = frozenset({100, 101, 103, 200, 201, 202, 700})
+# Some come without a code of their own, when the collection is dropped in the middle of the call.
+UNKNOWN_CODE = 65535
+PASSING_TEXTS = ("collection not found", "collection not loaded", "partition not found")
 INDEX_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "HNSW": {"M": 16, "efConstruction": 200},
     "IVF_FLAT": {"nlist": 128},
@@ -203,7 +206,7 @@ class MilvusStore(VectorStore):
                     timeout=self.timeout,
                 )
             except MilvusException as exc:
-                if exc.code not in PASSING_CODES:
+                if not _is_passing(exc):
                     raise
                 self._start_loading(collection)
                 return []
@@ -272,7 +275,7 @@ class MilvusStore(VectorStore):
                     self._prepare(collection)
                 return action()
             except MilvusException as exc:
-                if exc.code not in PASSING_CODES or monotonic() > deadline:
+                if not _is_passing(exc) or monotonic() > deadline:
                     raise
                 self._checked.discard(collection)
                 prepared = False
@@ -343,7 +346,7 @@ class MilvusStore(VectorStore):
             if self._is_there(collection):
                 self._prepare(collection, wait=False)
         except MilvusException as exc:
-            if exc.code not in PASSING_CODES:
+            if not _is_passing(exc):
                 raise
 
     def _remake(self, collection: str) -> None:
@@ -411,6 +414,10 @@ class MilvusStore(VectorStore):
             yield page
 
 
+def _is_passing(exc: MilvusException) -> bool:
+    return exc.code in PASSING_CODES or (exc.code == UNKNOWN_CODE and exc.message.startswith(PASSING_TEXTS))
+
+
 def _checked_partition(partition: str) -> str:
     if not PARTITION_PATTERN.fullmatch(partition):
         raise VectorStoreError("a partition is not 40 hexadecimal digits")
@@ -435,7 +442,7 @@ def _without_secret(text: str) -> str:
 def _reason(exc: Exception) -> str:
     """Say in one line what the driver said."""
     if isinstance(exc, MilvusException):
-        text = str(exc.message)
+        text = f"{exc.message} (code {exc.code})"
     elif isinstance(exc, grpc.Call):
         text = f"{exc.code().name}: {exc.details()}"
     else:
