@@ -1,0 +1,21 @@
+"""Database servers of the benchmark's own, as the tests start them."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from tests.store_servers import StoreServers
+
+
+@contextmanager
+def database_servers(folder: Path) -> Iterator[StoreServers]:
+    """Give servers that start when they are first wanted, and stop at the end of the block."""
+    home = Path(mkdtemp(prefix="servers-", dir=folder))
+    servers = StoreServers(home)
+    try:
+        yield servers
+    finally:
+        servers.stop()
+        shutil.rmtree(home, ignore_errors=True)

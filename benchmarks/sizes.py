@@ -1,0 +1,25 @@
+"""How much is measured: in full, or in the quick form."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    rounds: int = 5
+    entries: int = 10_000
+    """Entries that a cache holds where nothing else is said."""
+    exact_requests: int = 4_000
+    """Requests of one round, where an answer takes well under a millisecond."""
+    embedded: int = 100
+    """Texts embedded one at a time in one round."""
+    loaded: int = 320
+    """Texts embedded under load in one round."""
+    stored: int = 10_000
+    """Entries written in one round with their embeddings given."""
+    single_inserts: int = 100
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    rounds=2, entries=500, exact_requests=500, embedded=10, loaded=48, stored=1_000, single_inserts=10
+)
