@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
@@ -84,6 +85,9 @@ def get_service(app: Flask) -> Service:
 
 
 def _json(body: Mapping[str, Any], status: int) -> Response:
-    # What was echoed from a request may hold half a surrogate pair, which has no UTF-8.
-    data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        data = orjson.dumps(body)
+    except TypeError:
+        # What was echoed from a request may hold half a surrogate pair, which has no UTF-8.
+        data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return Response(data, status, content_type="application/json; charset=utf-8")

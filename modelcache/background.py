@@ -1,6 +1,5 @@
 """What happens beside the requests: log lines and hit counts are written, removed entries swept."""
 
-import contextlib
 import logging
 import queue
 import threading
@@ -45,7 +44,9 @@ class BackgroundWriter:
         self.dropped = 0
         self._scalars = scalars
         self._eviction = eviction
-        self._queue: queue.Queue[_Hit | LogLine | threading.Event] = queue.Queue(capacity)
+        self._capacity = capacity
+        # Putting into a Queue takes a lock and wakes a thread each time, which a request would pay for.
+        self._queue: queue.SimpleQueue[_Hit | LogLine | threading.Event] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-writer", daemon=True)
@@ -63,26 +64,22 @@ class BackgroundWriter:
         """Wait until what was queued before is written; False if that took longer than ``timeout``."""
         written = threading.Event()
         self._hurry.set()
-        try:
-            self._queue.put(written, timeout=timeout)
-        except queue.Full:
-            return False
+        self._queue.put(written)
         return written.wait(timeout)
 
     def close(self) -> None:
         """Write what is queued and stop; harmless when repeated."""
         self._closing.set()
         self._hurry.set()
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(threading.Event())  # wakes a writer that waits for something to do
+        self._queue.put(threading.Event())  # wakes a writer that waits for something to do
         self._thread.join(CLOSE_SECONDS)
         if self.dropped:
             logger.warning("%d log lines or hit counts were dropped: the queue was full", self.dropped)
 
     def _put(self, item: _Hit | LogLine) -> None:
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
+        if self._queue.qsize() < self._capacity:
+            self._queue.put(item)
+        else:
             self.dropped += 1
 
     def _run(self) -> None:

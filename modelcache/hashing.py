@@ -4,6 +4,7 @@ import hashlib
 import json
 
 DIGEST_BYTES = 20
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def digest(*parts: object) -> str:
@@ -12,5 +13,5 @@ def digest(*parts: object) -> str:
     The parts are hashed as one JSON list with sorted keys, so that no choice of separators inside
     a part can imitate another list.
     """
-    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = _ENCODER.encode(parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).hexdigest()

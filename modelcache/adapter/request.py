@@ -223,9 +223,9 @@ REQUEST_CLASSES: dict[str, type[QueryRequest | InsertRequest | RemoveRequest | R
 def read_body(body: bytes) -> dict[str, Any]:
     """Return the JSON object in the body, which may be encoded twice; BodyError otherwise."""
     try:
-        value = _read_json(body.decode("utf-8-sig"))
+        value = _DECODER.decode(body.decode("utf-8-sig"))
         if isinstance(value, str):
-            value = _read_json(value)
+            value = _DECODER.decode(value)
     except (ValueError, RecursionError) as exc:
         raise BodyError("the body is not valid JSON in UTF-8") from exc
     if not isinstance(value, dict):
@@ -254,12 +254,11 @@ def parse(request_type: str, fields: dict[str, Any]) -> Request:
         raise FieldError(_describe(problem["loc"], problem["type"], problem["msg"])) from exc
 
 
-def _read_json(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _describe(loc: tuple[int | str, ...], kind: str, message: str) -> str:

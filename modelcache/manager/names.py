@@ -1,18 +1,23 @@
 """Names of collections and keys of models, made from names that users choose."""
 
 import re
+from functools import lru_cache
 
 from modelcache.hashing import digest
 
 PREFIX = "modelcache"
 SLUG_CHARS = 32
+# Every request asks for them; anybody may name any number of models.
+KEPT_NAMES = 4096
 
 
+@lru_cache(maxsize=KEPT_NAMES)
 def model_key(model: str) -> str:
     """Hash a model's full name: the key that rows are found by."""
     return digest("model", model)
 
 
+@lru_cache(maxsize=KEPT_NAMES)
 def collection_name(model: str, embedder: str) -> str:
     """Name the collection of a model's vectors: a readable slug, made unique by a hash.
 

@@ -205,6 +205,17 @@ class MySQLStorage(SqlStorage):
                 chunk,
             )
 
+    def add_uses(self, cursor: Cursor, uses: Sequence[tuple[int, int, float]]) -> None:
+        rows = " UNION ALL ".join(
+            ["SELECT ? AS id, ? AS uses, ? AS used_at", *["SELECT ?, ?, ?"] * (len(uses) - 1)]
+        )
+        cursor.execute(
+            f"UPDATE modelcache_llm_answer AS answer JOIN ({rows}) AS used ON answer.id = used.id "
+            "SET answer.hit_count = answer.hit_count + used.uses, "
+            "answer.last_used_at = GREATEST(answer.last_used_at, used.used_at)",
+            [value for use in uses for value in use],
+        )
+
     def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
         cursor.execute("INSERT IGNORE INTO modelcache_lease (name, holder, expires_at) VALUES (?, ?, ?)", row)
 

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import partial, wraps
+from functools import lru_cache, partial, wraps
 from itertools import islice
 from time import time
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -29,6 +29,7 @@ P = ParamSpec("P")
 Storage = TypeVar("Storage", bound="SqlStorage")
 ANSWER_TYPE_TEXT = 0
 ID_CHUNK = 500
+LOG_CHUNK = 100
 MAX_ID = 2**63 - 1
 LOG_TEXT_CHARS = 10_000
 
@@ -127,6 +128,10 @@ class SqlStorage(ScalarStore):
     @abstractmethod
     def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
         """Insert (name, holder, expires_at) unless the name is there, which leaves rowcount at 0."""
+
+    @abstractmethod
+    def add_uses(self, cursor: Cursor, uses: Sequence[tuple[int, int, float]]) -> None:
+        """Add to the hit count of these rows, and move their last use on: (id, count, last_used_at)."""
 
     @abstractmethod
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
@@ -339,25 +344,19 @@ class SqlStorage(ScalarStore):
     def record_hits(self, uses: Mapping[int, HitUse]) -> None:
         with self.writing() as cursor:
             for chunk in chunks(sorted(uses.items()), ID_CHUNK):
-                cases = "WHEN ? THEN ? " * len(chunk)
-                cursor.execute(
-                    f"UPDATE modelcache_llm_answer SET hit_count = hit_count + CASE id {cases} END, "
-                    f"last_used_at = CASE id {cases} END WHERE id IN ({marks(chunk)})",
-                    [
-                        *(value for id_, use in chunk for value in (id_, use.count)),
-                        *(value for id_, use in chunk for value in (id_, use.last_used_at)),
-                        *(id_ for id_, _ in chunk),
-                    ],
-                )
+                self.add_uses(cursor, [(id_, use.count, use.last_used_at) for id_, use in chunk])
 
     @repeated_unless_done
     def write_log(self, lines: Sequence[LogLine]) -> None:
         now = time()
         with self.writing() as cursor:
-            cursor.executemany(
-                f"INSERT INTO modelcache_query_log ({LOG_COLUMNS}) VALUES ({marks(range(11))})",
-                [_log_row(line, now) for line in lines],
-            )
+            for chunk in chunks(lines, LOG_CHUNK):
+                # One statement, not executemany: SQLite's driver gives the interpreter away at each row.
+                values = ", ".join([f"({marks(range(11))})"] * len(chunk))
+                cursor.execute(
+                    f"INSERT INTO modelcache_query_log ({LOG_COLUMNS}) VALUES {values}",
+                    [value for line in chunk for value in _log_row(line, now)],
+                )
 
     @repeated
     def trim_log(self, before: float) -> int:
@@ -458,4 +457,10 @@ def tag_key(model_key: str, tag: str) -> str:
 
 def sql_time(seconds: float) -> str:
     """Render epoch seconds as a UTC DATETIME literal."""
+    return _sql_second(int(seconds))
+
+
+@lru_cache(maxsize=64)
+def _sql_second(seconds: int) -> str:
+    # Most rows written at a time are of a few seconds.
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -170,6 +170,15 @@ class SqliteStorage(SqlStorage):
         )
         return ids
 
+    def add_uses(self, cursor: Cursor, uses: Sequence[tuple[int, int, float]]) -> None:
+        cursor.execute(
+            f"WITH uses (id, count, used_at) AS (VALUES {', '.join(['(?, ?, ?)'] * len(uses))}) "
+            "UPDATE modelcache_llm_answer SET hit_count = hit_count + uses.count, "
+            "last_used_at = MAX(last_used_at, uses.used_at) FROM uses "
+            "WHERE modelcache_llm_answer.id = uses.id",
+            [value for use in uses for value in use],
+        )
+
     def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
         cursor.execute(
             "INSERT OR IGNORE INTO modelcache_lease (name, holder, expires_at) VALUES (?, ?, ?)", row
