@@ -1,0 +1,100 @@
+"""Show results as tables, and keep them as JSON and as plots."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+from benchmarks.measure import Comparison, Report, Result
+
+HEAD = "| name | ours | beside | ratio | to reach | |\n| --- | --- | --- | --- | --- | --- |"
+
+
+def machine() -> str:
+    """Say what it was measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    except OSError:
+        pass
+    return f"{os.cpu_count()} cores of {model}, {platform.system()}, Python {platform.python_version()}"
+
+
+def line(result: Result) -> str:
+    """Return a result as it is shown at once."""
+    if isinstance(result, Report):
+        return f"{result.name}: {len(result.lines)} lines"
+    return f"{result.name}: {_spread(result.ratios)} (to reach {_goal(result)})"
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print the machine and all tables as Markdown."""
+    print(f"\nMeasured on {machine()}. Median of all rounds, smallest to largest in brackets.\n")
+    comparisons = [result for result in results if isinstance(result, Comparison)]
+    if comparisons:
+        print(HEAD)
+    for result in comparisons:
+        ours, theirs = (f"{_spread(side)} {result.unit}" for side in (result.ours, result.theirs))
+        remark = f"; {result.remark}" if result.remark else ""
+        print(
+            f"| `{result.name}` | {result.ours_is}: {ours} | {result.theirs_is}: {theirs} "
+            f"| {_spread(result.ratios)} | {_goal(result)}{remark} | {'' if result.reached else 'missed'} |"
+        )
+    for table in [result for result in results if isinstance(result, Report)]:
+        print(f"\n{table.name}\n\n| {' | '.join(table.columns)} |\n|{' --- |' * len(table.columns)}")
+        for cells in table.lines:
+            print(f"| {' | '.join(cells)} |")
+
+
+def save(results: Sequence[Result], folder: Path) -> None:
+    """Write each result as JSON and all ratios as a plot; a result of an earlier run is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result in results:
+        data = {"machine": machine()} | asdict(result)
+        name = result.name.replace(", ", "-").replace(" ", "-").lower()
+        (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    comparisons = [result for result in results if isinstance(result, Comparison)]
+    if comparisons:
+        _plot_ratios(comparisons, folder / "ratios.png")
+
+
+def _plot_ratios(comparisons: Sequence[Comparison], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 0.6 * len(comparisons) + 1.5), layout="constrained")
+    for place, result in enumerate(comparisons):
+        # How far beyond the goal, whichever way is better.
+        beyond = [
+            ratio / result.goal if result.more_is_better else result.goal / ratio for ratio in result.ratios
+        ]
+        colour = "tab:green" if result.reached else "tab:red"
+        axes.barh(place, median(beyond), color=colour, alpha=0.6)
+        axes.plot([min(beyond), max(beyond)], [place, place], color="black", linewidth=1)
+    axes.axvline(1, color="black", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(comparisons)), [result.name for result in comparisons])
+    axes.set_xscale("log")
+    axes.set_xlabel("how many times as good as the goal (dashed); the line spans all rounds")
+    axes.invert_yaxis()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _goal(result: Comparison) -> str:
+    return f"{'≥' if result.more_is_better else '≤'} {_short(result.goal)}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{_short(median(values))} ({_short(min(values))} to {_short(max(values))})"
+
+
+def _short(value: float) -> str:
+    """Three digits, which is more than the noise leaves sure."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
