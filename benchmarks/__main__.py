@@ -26,6 +26,8 @@ GROUPS = {
     "semantic": "benchmarks.semantic:run",
     "store": "benchmarks.stores:run_local",
     "servers": "benchmarks.stores:run_servers",
+    "gptcache": "benchmarks.peers:run_gptcache",
+    "redisvl": "benchmarks.peers:run_redisvl",
 }
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from tests.servers.redis import RedisServer
 from tests.store_servers import StoreServers
 
 
@@ -19,3 +20,15 @@ def database_servers(folder: Path) -> Iterator[StoreServers]:
     finally:
         servers.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """Give the address of a Redis with the search module."""
+    home = folder / "redis"
+    home.mkdir()
+    server = RedisServer(home)
+    try:
+        yield server.url
+    finally:
+        server.stop()

@@ -18,7 +18,7 @@ from modelcache.errors import ConfigError
 ENV_PREFIX = "MODELCACHE_"
 CONFIG_VARIABLE = "MODELCACHE_CONFIG"
 # Variables with the prefix that are not settings of the service.
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "MODELCACHE_BENCH_DATA"})
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "MODELCACHE_BENCH_DATA", "MODELCACHE_BENCH_PEERS"})
 CONFIG_DIR = Path(__file__).parent / "config"
 SECTION = "modelcache"
 MEGABYTE = 2**20

@@ -1,0 +1,143 @@
+"""The product through HTTP, beside other caches in process, all with the same embedder."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.load import Load, drive, request_bytes
+from benchmarks.measure import Comparison, alternate
+from benchmarks.questions import questions
+from benchmarks.servers import redis_server
+from benchmarks.sizes import Sizes
+from benchmarks.stocked import demo_settings, insert_body, query_body, random_vectors, serving, stock
+from modelcache.embedding.e5 import E5Embedder
+from tests.running import RunningService
+
+PEERS_VENV = Path(__file__).parent.parent / ".venv-peers"
+CLIENTS = 8
+EXACT = b'"hit_type":"exact"'
+SEMANTIC = b'"hit_type":"semantic"'
+OK = b'"errorCode":0'
+
+
+def run_gptcache(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
+    """Compare with GPTCache on SQLite and FAISS."""
+    home = folder / "peer"
+    home.mkdir()
+    yield from _compare("gptcache", str(home), "GPTCache in process", 20.0, sizes, folder)
+
+
+def run_redisvl(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
+    """Compare with RedisVL's SemanticCache on a Redis of the benchmark's own."""
+    with redis_server(folder) as url:
+        yield from _compare("redisvl", url, "RedisVL in process", 10.0, sizes, folder)
+
+
+class _Peer:
+    """Speaks with the other cache's process."""
+
+    def __init__(self, name: str, where: str, log: Path) -> None:
+        python = Path(os.environ.get("MODELCACHE_BENCH_PEERS", PEERS_VENV)) / "bin" / "python"
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [python, Path(__file__).with_name("peer_process.py"), name, where],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._log = log
+
+    def do(self, action: str, texts: Sequence[str], clients: int = 1) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"action": action, "texts": texts, "clients": clients}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the peer ended: {self._log.read_text()[-2000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+@contextmanager
+def _peer(name: str, where: str, folder: Path) -> Iterator[_Peer]:
+    peer = _Peer(name, where, folder / "peer.log")
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+def _compare(
+    name: str, where: str, other: str, goal: float, sizes: Sizes, folder: Path
+) -> Iterator[Comparison]:
+    embedder = E5Embedder()
+    texts = questions(sizes.entries)
+    stock(demo_settings(folder), texts, random_vectors(len(texts), embedder.dimension), embedder)
+    rounds = sizes.rounds
+    with serving("flask4modelcache_demo.py", folder) as service, _peer(name, where, folder) as peer:
+        peer.do("stock", texts)
+        # Entries with vectors of their own, which questions about them are near to.
+        inserted = [questions(sizes.embedded, f"inserted {number}") for number in range(rounds)]
+        yield Comparison(
+            f"{name}-insert",
+            "entries inserted one at a time through HTTP",
+            f"the same with {other}",
+            "entries/s",
+            *alternate(
+                f"{name}-insert",
+                rounds,
+                lambda number: _insert(service, inserted[number]),
+                lambda number: len(inserted[number]) / peer.do("insert", inserted[number])["all"],
+            ),
+            goal=1.0,
+            more_is_better=True,
+        )
+        known = [text for part in inserted for text in part]
+        near = [questions(sizes.embedded, f"inserted {number} again") for number in range(rounds)]
+        yield Comparison(
+            f"{name}-semantic",
+            f"p50 of a semantic hit through HTTP, 1 client, {len(texts) + len(known):,} entries",
+            f"the same with {other}",
+            "ms",
+            *alternate(
+                f"{name}-semantic",
+                rounds,
+                lambda number: _ask(service, near[number], 1, SEMANTIC).p50,
+                lambda number: 1000 * median(peer.do("ask", near[number])["each"]),
+            ),
+            goal=1.0,
+            more_is_better=False,
+        )
+        yield Comparison(
+            f"{name}-exact",
+            f"exact hits through HTTP, {CLIENTS} clients, {len(texts) + len(known):,} entries",
+            f"the same questions asked of {other}, {CLIENTS} threads",
+            "replies/s",
+            *alternate(
+                f"{name}-exact",
+                rounds,
+                lambda _: _ask(service, known * 5, CLIENTS, EXACT).rate,
+                lambda number: len(inserted[number]) / peer.do("ask", inserted[number], CLIENTS)["all"],
+            ),
+            goal=goal,
+            more_is_better=True,
+        )
+
+
+def _insert(service: RunningService, texts: Sequence[str]) -> float:
+    return drive(service.url, [request_bytes(insert_body([text])) for text in texts], 1, OK).rate
+
+
+def _ask(service: RunningService, texts: Sequence[str], clients: int, expected: bytes) -> Load:
+    asked = [request_bytes(query_body(text, threshold=0.0)) for text in texts]
+    return drive(service.url, asked, clients, expected)
