@@ -70,6 +70,7 @@ class Cache:
         self.sweeper.close()
         self.writer.close()
         self.data_manager.close()
+        self.gathering.close()
         self.embedder.close()
 
     def compares(self, question: Question) -> bool:

@@ -5,43 +5,42 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 from cachetools import LRUCache
 
 from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.errors import EmbeddingError
 
 # What a remembered text takes beside its vector: a hash, an array's header, the slots of two dicts.
 ENTRY_BYTES = 400
 HASH_BYTES = 16
 
 
-class _Waiting:
-    """One call of ``embed`` that waits until none of its texts is missing, or until it is to lead."""
+class _Call:
+    """One call of ``embed``, which waits until none of its texts is missing."""
 
     def __init__(self) -> None:
         self.missing = 0
-        self.leads = False
-        self.wakes = threading.Event()
+        self.done = threading.Event()
 
 
 @dataclass(slots=True)
 class _Text:
-    """One text on its way through the engine; ``done`` with a vector or an error."""
+    """One text on its way through the engine, which ends with a vector or an error."""
 
     text: str
-    waiting: list[_Waiting] = field(default_factory=list)
+    awaited_by: list[_Call] = field(default_factory=list)
     vector: Embeddings | None = None
     error: Exception | None = None
 
 
 class GatheringEmbedder:
-    """Stands in front of an embedder, which is called with few batches at a time.
+    """Stands in front of an embedder, which is called by ``parallel`` threads of its own.
 
-    Nobody waits for company: while fewer than its ``parallel`` batches are under way, whoever
-    comes takes what is queued and leads the next one. A single text, a query's, goes before the texts
-    of a large request, which keep half of the room in each batch.
+    Nobody waits for company: a free thread takes what is queued. A single text, a query's, goes before
+    the texts of a large request, which keep half of the room in each batch. The threads stay the same
+    since OpenMP keeps a team of threads for each one that calls it, and the teams get in each other's way.
     """
 
     def __init__(self, engine: Embedder, memory_bytes: int = 0) -> None:
@@ -50,72 +49,65 @@ class GatheringEmbedder:
         entries = memory_bytes // (4 * engine.dimension + ENTRY_BYTES)
         self._memory: LRUCache[bytes, Embeddings] = LRUCache(entries)
         self._lock = threading.Lock()
+        self._queued = threading.Condition(self._lock)
         self._single: deque[_Text] = deque()
         self._bulk: deque[_Text] = deque()
         self._on_its_way: dict[str, _Text] = {}
-        self._leaders = 0
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"modelcache-embedder-{number}", daemon=True)
+            for number in range(engine.parallel)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Return one unit vector per text, float32 (len(texts), dimension). Raises what the engine does."""
-        own = _Waiting()
-        keys = {text: _key(text) for text in texts}
-        with self._lock:
-            known = {text: self._memory[key] for text, key in keys.items() if key in self._memory}
-            needed = {text: self._await(text, own) for text in keys if text not in known}
-            new = [text for text in needed.values() if len(text.waiting) == 1]
-            (self._single if len(new) == 1 else self._bulk).extend(new)
-            if new and self._leaders < self._engine.parallel:
-                self._leaders += 1
-                own.leads = True
-        if needed:
-            self._see_through(own)
-        vectors = known | {text: _outcome(way) for text, way in needed.items()}
         if not texts:
             return np.empty((0, self._engine.dimension), np.float32)
+        call = _Call()
+        keys = {text: _key(text) for text in texts}
+        with self._lock:
+            if self._closed:
+                raise EmbeddingError("the embedder is closed")
+            known = {text: self._memory[key] for text, key in keys.items() if key in self._memory}
+            needed = {text: self._await(text, call) for text in keys if text not in known}
+            new = [text for text in needed.values() if len(text.awaited_by) == 1]
+            if new:
+                (self._single if len(new) == 1 else self._bulk).extend(new)
+                self._queued.notify()
+        if needed:
+            call.done.wait()
+        vectors = known | {text: _outcome(way) for text, way in needed.items()}
         return np.stack([vectors[text] for text in texts])
 
-    def _await(self, text: str, own: _Waiting) -> _Text:
+    def close(self) -> None:
+        """Answer what is queued, and end the threads; harmless when repeated."""
+        with self._lock:
+            self._closed = True
+            self._queued.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _await(self, text: str, call: _Call) -> _Text:
         """Join the text's way through the engine, or begin one; called under the lock."""
         way = self._on_its_way.setdefault(text, _Text(text))
-        way.waiting.append(own)
-        own.missing += 1
+        way.awaited_by.append(call)
+        call.missing += 1
         return way
 
-    def _see_through(self, own: _Waiting) -> None:
-        """Lead when it is this call's turn, and otherwise wait, until nothing of it is missing."""
-        while True:
-            if own.leads:
-                self._lead(own)
-            if not own.missing:
-                return
-            own.wakes.wait()
-            own.wakes.clear()
-
-    def _lead(self, own: _Waiting) -> None:
-        """Run batches until this call's own texts are done; then another call leads, or none."""
+    def _work(self) -> None:
+        """Run batches until the end."""
         while True:
             with self._lock:
-                if not own.missing:
-                    own.leads = False
-                    self._pass_on()
-                    return
+                while not (self._single or self._bulk):
+                    if self._closed:
+                        return
+                    self._queued.wait()
                 batch = list(self._take())
-                if not batch:
-                    # Its own texts are in a batch that another call leads.
-                    own.leads = False
-                    self._leaders -= 1
-                    return
+                if self._single or self._bulk:
+                    self._queued.notify()
             self._run(batch)
-
-    def _pass_on(self) -> None:
-        """Have a call that waits for a queued text lead on; called under the lock."""
-        for way in chain(self._single, self._bulk):
-            for waiting in way.waiting:
-                if not waiting.leads:
-                    waiting.leads = True
-                    waiting.wakes.set()
-                    return
-        self._leaders -= 1
 
     def _take(self) -> Iterator[_Text]:
         """Take the next batch off the queues; called under the lock."""
@@ -133,6 +125,8 @@ class GatheringEmbedder:
         vectors: Sequence[Embeddings | None] = [None] * len(batch)
         try:
             vectors = list(self._engine.embed([way.text for way in batch]))
+            if len(vectors) != len(batch):
+                raise EmbeddingError(f"the embedder made {len(vectors)} vectors of {len(batch)} texts")
         except Exception as exc:  # noqa: BLE001 - others wait for this batch; each raises it for itself
             error = exc
         with self._lock:
@@ -144,10 +138,10 @@ class GatheringEmbedder:
                     if self._memory.maxsize:
                         self._memory[_key(way.text)] = way.vector
                 del self._on_its_way[way.text]
-                for waiting in way.waiting:
-                    waiting.missing -= 1
-                    if not waiting.missing:
-                        waiting.wakes.set()
+                for call in way.awaited_by:
+                    call.missing -= 1
+                    if not call.missing:
+                        call.done.set()
 
 
 def _key(text: str) -> bytes:

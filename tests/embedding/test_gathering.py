@@ -154,5 +154,23 @@ def test_everybody_gets_their_own_under_load(parallel: int, memory: int) -> None
 
     assert all_at_once(*[lambda seed=seed: ask(seed) for seed in range(12)]) == [None] * 12
     assert engine.most_running <= parallel
-    assert gathering._leaders == 0
+    gathering.close()
     assert not gathering._on_its_way
+
+
+def test_what_is_queued_is_answered_before_the_end(engine: WatchedEngine) -> None:
+    gathering = GatheringEmbedder(engine)
+    engine.go.clear()
+    results: list[Embeddings] = []
+    caller = threading.Thread(target=lambda: results.append(gathering.embed(["a"])))
+    caller.start()
+    wait_until(waits(gathering, ["a"]), "being queued")
+    closer = threading.Thread(target=gathering.close)
+    closer.start()
+    engine.go.set()
+    caller.join()
+    closer.join()
+    np.testing.assert_array_equal(results, [HashEmbedder().embed(["a"])])
+    with pytest.raises(EmbeddingError):
+        gathering.embed(["b"])
+    gathering.close()
