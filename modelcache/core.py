@@ -40,17 +40,18 @@ class Cache:
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
         evaluation = get_evaluation(settings)
         embedder = embedder or get_embedder(settings)
-        embedder.open()
+        gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
+        gathering.open()
         data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
         try:
             data_manager.open()
         except BaseException:
-            embedder.close()
+            gathering.close()
             raise
         return cls(
             settings=settings,
             embedder=embedder,
-            gathering=GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE),
+            gathering=gathering,
             data_manager=data_manager,
             evaluation=evaluation,
             post_process=POST_PROCESSES[settings.post_process],
@@ -71,7 +72,6 @@ class Cache:
         self.writer.close()
         self.data_manager.close()
         self.gathering.close()
-        self.embedder.close()
 
     def compares(self, question: Question) -> bool:
         """Tell whether the question is short enough to be compared by meaning."""
@@ -131,4 +131,4 @@ class Service:
         if self._draining:
             raise UnavailableError("the service is stopping")
         self.cache.data_manager.ping()
-        self.cache.embedder.embed(["ready"])
+        self.cache.gathering.embed(["ready"], anew=True)

@@ -3,7 +3,8 @@
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,33 +37,50 @@ class _Text:
 
 
 class GatheringEmbedder:
-    """Stands in front of an embedder, which is called by ``parallel`` threads of its own.
+    """Stands in front of an embedder, which is opened and called by ``parallel`` threads of its own.
 
     Nobody waits for company: a free thread takes what is queued. A single text, a query's, goes before
-    the texts of a large request, which keep half of the room in each batch. The threads stay the same
-    since OpenMP keeps a team of threads for each one that calls it, and the teams get in each other's way.
+    the texts of a large request, which keep half of the room in each batch. No other thread may call the
+    embedder: OpenMP keeps a team of threads for each that ever did and, once these are more than there
+    are cores, has them sleep between steps, which was seen to double the time of a text.
     """
 
     def __init__(self, engine: Embedder, memory_bytes: int = 0) -> None:
-        """Take an engine that is open; ``memory_bytes`` bounds what is remembered."""
+        """Take an engine that is not open yet; ``memory_bytes`` bounds what is remembered."""
         self._engine = engine
-        entries = memory_bytes // (4 * engine.dimension + ENTRY_BYTES)
-        self._memory: LRUCache[bytes, Embeddings] = LRUCache(entries)
+        self._memory_bytes = memory_bytes
+        self._memory: LRUCache[bytes, Embeddings] = LRUCache(0)
         self._lock = threading.Lock()
         self._queued = threading.Condition(self._lock)
         self._single: deque[_Text] = deque()
         self._bulk: deque[_Text] = deque()
         self._on_its_way: dict[str, _Text] = {}
-        self._closed = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"modelcache-embedder-{number}", daemon=True)
-            for number in range(engine.parallel)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._closed = True
+        self._threads: list[threading.Thread] = []
 
-    def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Return one unit vector per text, float32 (len(texts), dimension). Raises what the engine does."""
+    def open(self) -> None:
+        """Open the engine; ConfigError as there."""
+        opening: Future[None] = Future()
+        self._start(self._open_and_work, opening)
+        opening.result()
+        self._memory = LRUCache(self._memory_bytes // (4 * self._engine.dimension + ENTRY_BYTES))
+        for _ in range(1, self._engine.parallel):
+            self._start(self._work)
+
+    def close(self) -> None:
+        """Answer what is queued, end the threads, close the engine; harmless when repeated."""
+        with self._lock:
+            self._closed = True
+            self._queued.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._engine.close()
+
+    def embed(self, texts: Sequence[str], anew: bool = False) -> Embeddings:
+        """Return one unit vector per text, float32 (len(texts), dimension). Raises what the engine does.
+
+        ``anew``: do not take it from memory, to see whether the engine works.
+        """
         if not texts:
             return np.empty((0, self._engine.dimension), np.float32)
         call = _Call()
@@ -70,7 +88,9 @@ class GatheringEmbedder:
         with self._lock:
             if self._closed:
                 raise EmbeddingError("the embedder is closed")
-            known = {text: self._memory[key] for text, key in keys.items() if key in self._memory}
+            known = {
+                text: self._memory[key] for text, key in keys.items() if key in self._memory and not anew
+            }
             needed = {text: self._await(text, call) for text in keys if text not in known}
             new = [text for text in needed.values() if len(text.awaited_by) == 1]
             if new:
@@ -81,20 +101,27 @@ class GatheringEmbedder:
         vectors = known | {text: _outcome(way) for text, way in needed.items()}
         return np.stack([vectors[text] for text in texts])
 
-    def close(self) -> None:
-        """Answer what is queued, and end the threads; harmless when repeated."""
-        with self._lock:
-            self._closed = True
-            self._queued.notify_all()
-        for thread in self._threads:
-            thread.join()
-
     def _await(self, text: str, call: _Call) -> _Text:
         """Join the text's way through the engine, or begin one; called under the lock."""
         way = self._on_its_way.setdefault(text, _Text(text))
         way.awaited_by.append(call)
         call.missing += 1
         return way
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        name = f"modelcache-embedder-{len(self._threads)}"
+        self._threads.append(threading.Thread(target=work, name=name, args=arguments, daemon=True))
+        self._threads[-1].start()
+
+    def _open_and_work(self, opening: "Future[None]") -> None:
+        try:
+            self._engine.open()
+        except BaseException as exc:  # noqa: BLE001 - raised where open was called
+            opening.set_exception(exc)
+            return
+        self._closed = False
+        opening.set_result(None)
+        self._work()
 
     def _work(self) -> None:
         """Run batches until the end."""
@@ -124,9 +151,10 @@ class GatheringEmbedder:
         error = None
         vectors: Sequence[Embeddings | None] = [None] * len(batch)
         try:
-            vectors = list(self._engine.embed([way.text for way in batch]))
-            if len(vectors) != len(batch):
-                raise EmbeddingError(f"the embedder made {len(vectors)} vectors of {len(batch)} texts")
+            made = list(self._engine.embed([way.text for way in batch]))
+            if len(made) != len(batch):
+                raise EmbeddingError(f"the embedder made {len(made)} vectors of {len(batch)} texts")
+            vectors = made
         except Exception as exc:  # noqa: BLE001 - others wait for this batch; each raises it for itself
             error = exc
         with self._lock:

@@ -10,7 +10,7 @@ import pytest
 
 from modelcache.embedding.base import Embeddings
 from modelcache.embedding.gathering import GatheringEmbedder
-from modelcache.errors import EmbeddingError
+from modelcache.errors import ConfigError, EmbeddingError
 from tests.hash_embedder import HashEmbedder
 from tests.running import all_at_once, wait_until
 
@@ -51,6 +51,12 @@ def engine() -> WatchedEngine:
     return WatchedEngine()
 
 
+def opened(engine: WatchedEngine, memory_bytes: int = 0) -> GatheringEmbedder:
+    gathering = GatheringEmbedder(engine, memory_bytes)
+    gathering.open()
+    return gathering
+
+
 def held_up(engine: WatchedEngine, gathering: GatheringEmbedder, *calls: Sequence[str]) -> list[Any]:
     """Make these calls one after another while the engine is busy with another text, and let it go."""
     engine.go.clear()
@@ -81,25 +87,25 @@ def waits(gathering: GatheringEmbedder, texts: Sequence[str]) -> Callable[[], bo
 
 def test_vectors_are_those_of_the_engine(engine: WatchedEngine) -> None:
     texts = ["a", "b", "a", "", "\ud800", *(f"text {number}" for number in range(20))]
-    gathering = GatheringEmbedder(engine)
+    gathering = opened(engine)
     np.testing.assert_array_equal(gathering.embed(texts), HashEmbedder().embed(texts))
     assert gathering.embed([]).shape == (0, engine.dimension)
 
 
 def test_who_comes_meanwhile_shares_the_next_batch(engine: WatchedEngine) -> None:
-    results = held_up(engine, GatheringEmbedder(engine), ["a"], ["b"], ["c"])
+    results = held_up(engine, opened(engine), ["a"], ["b"], ["c"])
     assert engine.batches == [["busy"], ["a", "b", "c"]]
     np.testing.assert_array_equal(np.concatenate(results), HashEmbedder().embed(["a", "b", "c"]))
 
 
 def test_equal_texts_on_their_way_are_embedded_once(engine: WatchedEngine) -> None:
-    held_up(engine, GatheringEmbedder(engine), ["a"], ["a"], ["busy"], ["b", "a"])
+    held_up(engine, opened(engine), ["a"], ["a"], ["busy"], ["b", "a"])
     assert sorted(text for batch in engine.batches for text in batch) == ["a", "b", "busy"]
 
 
 def test_a_query_goes_before_a_large_request_which_is_not_kept_waiting(engine: WatchedEngine) -> None:
     large = [f"large {number}" for number in range(6)]
-    held_up(engine, GatheringEmbedder(engine), large, *([f"query {number}"] for number in range(4)))
+    held_up(engine, opened(engine), large, *([f"query {number}"] for number in range(4)))
     assert engine.batches[1:3] == [
         ["query 0", "query 1", "large 0", "large 1"],
         ["query 2", "query 3", "large 2", "large 3"],
@@ -108,12 +114,12 @@ def test_a_query_goes_before_a_large_request_which_is_not_kept_waiting(engine: W
 
 def test_long_texts_are_given_to_the_engine_in_smaller_batches(engine: WatchedEngine) -> None:
     engine.batch_chars = 10
-    held_up(engine, GatheringEmbedder(engine), ["x" * 30], ["y" * 8], ["z" * 8])
+    held_up(engine, opened(engine), ["x" * 30], ["y" * 8], ["z" * 8])
     assert [len(batch) for batch in engine.batches] == [1, 1, 2]
 
 
 def test_a_failure_reaches_whoever_shared_the_batch_and_nobody_else(engine: WatchedEngine) -> None:
-    gathering = GatheringEmbedder(engine, MEGABYTE)
+    gathering = opened(engine, MEGABYTE)
     results = held_up(engine, gathering, ["bad"], ["a"], ["b"], ["c"], ["d"])
     assert [isinstance(result, EmbeddingError) for result in results] == [True] * 4 + [False]
     with pytest.raises(ZeroDivisionError):
@@ -122,7 +128,7 @@ def test_a_failure_reaches_whoever_shared_the_batch_and_nobody_else(engine: Watc
 
 
 def test_a_recent_text_is_not_embedded_again(engine: WatchedEngine) -> None:
-    gathering = GatheringEmbedder(engine, MEGABYTE)
+    gathering = opened(engine, MEGABYTE)
     first = gathering.embed(["a", "b"])
     first[:] = 0  # what was returned is the caller's own
     np.testing.assert_array_equal(gathering.embed(["b", "a"]), HashEmbedder().embed(["b", "a"]))
@@ -130,7 +136,7 @@ def test_a_recent_text_is_not_embedded_again(engine: WatchedEngine) -> None:
 
 
 def test_the_memory_is_bounded(engine: WatchedEngine) -> None:
-    gathering = GatheringEmbedder(engine, memory_bytes=2000)
+    gathering = opened(engine, 2000)
     for number in range(100):
         gathering.embed([f"text {number}"])
     engine.batches.clear()
@@ -143,7 +149,7 @@ def test_the_memory_is_bounded(engine: WatchedEngine) -> None:
 @pytest.mark.parametrize("memory", [0, 3000])
 def test_everybody_gets_their_own_under_load(parallel: int, memory: int) -> None:
     engine = WatchedEngine(parallel)
-    gathering = GatheringEmbedder(engine, memory)
+    gathering = opened(engine, memory)
     reference = {f"text {number}": HashEmbedder().embed([f"text {number}"])[0] for number in range(40)}
 
     def ask(seed: int) -> None:
@@ -159,7 +165,7 @@ def test_everybody_gets_their_own_under_load(parallel: int, memory: int) -> None
 
 
 def test_what_is_queued_is_answered_before_the_end(engine: WatchedEngine) -> None:
-    gathering = GatheringEmbedder(engine)
+    gathering = opened(engine)
     engine.go.clear()
     results: list[Embeddings] = []
     caller = threading.Thread(target=lambda: results.append(gathering.embed(["a"])))
@@ -174,3 +180,50 @@ def test_what_is_queued_is_answered_before_the_end(engine: WatchedEngine) -> Non
     with pytest.raises(EmbeddingError):
         gathering.embed(["b"])
     gathering.close()
+
+
+def test_the_engine_is_opened_and_called_by_one_thread(
+    engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers: set[int] = set()
+    original = engine.embed
+
+    def embed(texts: Sequence[str]) -> Embeddings:
+        callers.add(threading.get_ident())
+        return original(texts)
+
+    monkeypatch.setattr(engine, "embed", embed)
+    monkeypatch.setattr(engine, "open", lambda: callers.add(threading.get_ident()))
+    gathering = opened(engine)
+    all_at_once(*[lambda number=number: gathering.embed([str(number)]) for number in range(5)])
+    assert len(callers) == 1
+    gathering.close()
+
+
+def test_an_engine_that_cannot_be_opened_says_so(
+    engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ConfigError("no weights")
+
+    monkeypatch.setattr(engine, "open", fail)
+    with pytest.raises(ConfigError, match="no weights"):
+        opened(engine)
+
+
+def test_a_text_can_be_embedded_anew(engine: WatchedEngine) -> None:
+    gathering = opened(engine, MEGABYTE)
+    gathering.embed(["a"])
+    gathering.embed(["a"], anew=True)
+    assert engine.batches == [["a"], ["a"]]
+
+
+def test_an_engine_that_gives_too_few_vectors_is_an_error(
+    engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathering = opened(engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "embed", lambda texts: HashEmbedder().embed(texts[:-1]))
+        with pytest.raises(EmbeddingError, match="1 vectors of 2"):
+            gathering.embed(["a", "b"])
+    assert gathering.embed(["a"]).shape == (1, engine.dimension)
