@@ -10,6 +10,7 @@ from tests.running import wait_until
 
 FAILURES = 3
 SECONDS = 0.2
+LIMIT = 0.1
 
 
 class Flaky:
@@ -43,7 +44,7 @@ def store() -> Flaky:
 
 @pytest.fixture
 def guarded(store: Flaky) -> Flaky:
-    return guard(store, ScalarStoreError, FAILURES, SECONDS)
+    return guard(store, ScalarStoreError, FAILURES, SECONDS, LIMIT)
 
 
 def fail(guarded: Flaky, times: int) -> None:

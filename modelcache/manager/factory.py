@@ -1,8 +1,8 @@
 """Stores by name."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelcache.errors import ScalarStoreError, VectorStoreError
+from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
 from modelcache.manager.eviction.eviction_manager import EvictionManager
@@ -17,6 +17,8 @@ from modelcache.settings import make_settings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
+
+Store = TypeVar("Store")
 
 SCALAR_STORES = Registry(
     "scalar store",
@@ -42,17 +44,13 @@ EVICTION_BOOKS = Registry("eviction book", {"redis": "modelcache.manager.evictio
 def get_scalar_store(settings: "Settings") -> ScalarStore:
     """Build the scalar store that the settings name; nothing is opened."""
     store: ScalarStore = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
-    if store.remote:
-        return guard(store, ScalarStoreError, settings.breaker_failures, settings.breaker_seconds)
-    return store
+    return _guarded(store, ScalarStoreError, settings) if store.remote else store
 
 
 def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     """Build the vector store that the settings name, for vectors of this dimension; nothing is opened."""
     store: VectorStore = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
-    if store.remote:
-        return guard(store, VectorStoreError, settings.breaker_failures, settings.breaker_seconds)
-    return store
+    return _guarded(store, VectorStoreError, settings) if store.remote else store
 
 
 def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager | None:
@@ -90,6 +88,10 @@ def data_manager_of(settings: "Settings", embedder: str, dimension: int) -> SSDa
     """Build both stores that the settings name, and what coordinates them; nothing is opened."""
     vectors = get_vector_store(settings, dimension)
     return _coordinate(get_scalar_store(settings), vectors, embedder, settings)
+
+
+def _guarded(store: Store, error: type[StoreError], settings: "Settings") -> Store:
+    return guard(store, error, settings.breaker_failures, settings.breaker_seconds, settings.store_timeout)
 
 
 def _coordinate(
