@@ -58,13 +58,23 @@ def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> Eviction
     if not settings.max_size:
         return None
     book: EvictionBook
+    fallback = None
     if settings.eviction_book == "rows":
         book = RowsBook(scalars, settings.eviction_policy)
     elif settings.eviction_book == "redis":
         book = EVICTION_BOOKS.load("redis").from_settings(settings, scalars)
+        book = _guarded(book, StoreError, settings)
+        fallback = RowsBook(scalars, settings.eviction_policy)
     else:
         book = MemoryBook(scalars, settings.eviction_policy, settings.max_size)
-    return EvictionManager(scalars, book, settings.max_size, settings.clean_size)
+    return EvictionManager(
+        scalars,
+        book,
+        settings.max_size,
+        settings.clean_size,
+        fallback=fallback,
+        limit=settings.store_timeout,
+    )
 
 
 def CacheBase(name: str, **settings: Any) -> ScalarStore:  # noqa: N802 - the name that ModelCache gave it

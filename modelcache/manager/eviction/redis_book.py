@@ -7,7 +7,9 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+from redis.retry import Retry
 
 from modelcache.errors import ConfigError, StoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
@@ -50,6 +52,8 @@ class RedisBook(EvictionBook):
             password=settings.redis_password.get_secret_value() or None,
             socket_timeout=settings.store_timeout,
             socket_connect_timeout=settings.store_timeout,
+            # A connection that the server closed is opened again once; what timed out stays so.
+            retry=Retry(NoBackoff(), 1, (ConnectionError,)),
         )
         return cls(scalars, settings.eviction_policy, client)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial, wraps
 from itertools import islice
 from time import time
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 from modelcache.errors import ScalarStoreError
 from modelcache.hashing import digest
@@ -96,6 +96,9 @@ def repeated_unless_done(
 
 class SqlStorage(ScalarStore):
     """A dialect adds its connection, its schema, and the few statements that differ."""
+
+    greatest: ClassVar[str] = "GREATEST"
+    """The function that returns the greatest of its arguments."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Cursor]:
@@ -341,9 +344,11 @@ class SqlStorage(ScalarStore):
         with self.writing() as cursor:
             for chunk in chunks(sorted(uses.items()), ID_CHUNK):
                 cases = "WHEN ? THEN ? " * len(chunk)
+                # Another process may have written a later use already.
                 cursor.execute(
                     f"UPDATE modelcache_llm_answer SET hit_count = hit_count + CASE id {cases} END, "
-                    f"last_used_at = CASE id {cases} END WHERE id IN ({marks(chunk)})",
+                    f"last_used_at = {self.greatest}(last_used_at, CASE id {cases} END) "
+                    f"WHERE id IN ({marks(chunk)})",
                     [
                         *(value for id_, use in chunk for value in (id_, use.count)),
                         *(value for id_, use in chunk for value in (id_, use.last_used_at)),

@@ -85,6 +85,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 class SqliteStorage(SqlStorage):
     """The scalar store of one process; a second process is kept out by the vector store's lock."""
 
+    greatest = "MAX"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._pool: PooledDB | None = None
