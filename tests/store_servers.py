@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pydantic import SecretStr
+
 from tests.servers import start_or_skip
 from tests.servers.chroma import ChromaServer
 from tests.servers.mariadb import MariaDB
@@ -44,7 +46,7 @@ class StoreServers:
         if vector_store == "milvus":
             chosen["milvus_uri"] = self.milvus().uri
         elif vector_store == "redis":
-            chosen["redis_url"] = self._server("Redis", RedisServer).url
+            chosen["redis_url"] = self.redis().url
         elif vector_store == "chroma over HTTP":
             chosen |= {"vector_store": "chroma", "chroma_url": self._server("Chroma", ChromaServer).url}
         return chosen
@@ -54,6 +56,9 @@ class StoreServers:
 
     def milvus(self) -> MilvusServer:
         return self._server("Milvus", lambda path: MilvusServer(path, **self._milvus_options).start())
+
+    def redis(self) -> RedisServer:
+        return self._server("Redis", RedisServer)
 
     def stop(self) -> None:
         for server in self._running.values():
@@ -76,3 +81,11 @@ class StoreServers:
             "mysql_password": address.password.get_secret_value(),
             "mysql_database": address.database,
         }
+
+
+def as_environment(settings: dict[str, Any]) -> dict[str, str]:
+    """Return the settings as the environment variables of a process."""
+    return {
+        f"MODELCACHE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings.items()
+    }

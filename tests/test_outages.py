@@ -28,6 +28,8 @@ LIMIT = 1.0
 HANGS = 10 * LIMIT
 SETTINGS = {"store_timeout": LIMIT, "breaker_failures": 3, "breaker_seconds": 1, "sweep_interval": 3600}
 ROUNDS = 2
+# Few models, since Milvus takes seconds to create a collection.
+MODEL, TRUNCATED = "outages", "truncated in outages"
 BATCH = 3
 FAILED = {"query": 201, "insert": 302, "remove": 402}
 
@@ -37,19 +39,15 @@ Server = MariaDB | MilvusServer
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServers]:
     # A Milvus that was paused for longer than its session lasts takes itself to be dead, and ends.
-    servers = StoreServers(tmp_path_factory.mktemp("servers"), **{"common.session.ttl": 12})
+    servers = StoreServers(tmp_path_factory.mktemp("servers"), **{"common.session.ttl": 8})
     yield servers
     servers.stop()
 
 
 @pytest.fixture(scope="module")
-def settings(servers: StoreServers) -> dict[str, Any]:
-    return servers.settings("mysql", "milvus") | SETTINGS
-
-
-@pytest.fixture
-def app(settings: dict[str, Any]) -> Iterator[Flask]:
-    app = create_app(settings, embedder=HashEmbedder())
+def app(servers: StoreServers) -> Iterator[Flask]:
+    """One service for all outages, which is never restarted."""
+    app = create_app(servers.settings("mysql", "milvus") | SETTINGS, embedder=HashEmbedder())
     yield app
     get_service(app).close()
 
@@ -144,8 +142,8 @@ def test_an_outage_and_the_return(
     app: Flask, servers: StoreServers, name: str, outage: Callable[[Server], Any]
 ) -> None:
     server: Server = getattr(servers, name)()
-    told = Told(app, f"{name} {outage.__name__}")
-    other = Told(app, f"{told.model}, truncated")
+    told, other = Told(app, MODEL), Told(app, TRUNCATED)
+    prefix = f"{name} {outage.__name__}"
     other.insert_surely("0", "1")
     told.insert_surely("kept", "to sweep", *(f"old {number}" for number in range(ROUNDS)))
     told.delete("to sweep")
@@ -153,7 +151,7 @@ def test_an_outage_and_the_return(
     with outage(server):
         for number in range(ROUNDS):
             started = monotonic()
-            assert told.insert(*(f"{number} {part}" for part in range(BATCH)))["errorCode"] == 302
+            assert told.insert(*(f"{prefix} {number} {part}" for part in range(BATCH)))["errorCode"] == 302
             assert told.query(f"kept{NEAR}")["errorCode"] == 201
             rows_answer = name == "milvus"
             assert told.query("kept")["cacheHit"] is rows_answer
@@ -202,12 +200,11 @@ def before(manager: SSDataManager, step: str, action: Callable[[], None]) -> Ite
 @pytest.mark.parametrize("is_patient", [True, False], ids=["in time", "too late"])
 @pytest.mark.parametrize("operation", STEPS)
 def test_an_answer_that_is_late(app: Flask, servers: StoreServers, operation: str, is_patient: bool) -> None:
-    told = Told(app, f"{operation} late {is_patient}")
-    told.insert_surely("kept")
+    told = Told(app, TRUNCATED if operation == "truncate" else MODEL)
     manager = get_service(app).cache.data_manager
-    for number, step in enumerate(STEPS[operation]):
+    for step in STEPS[operation]:
         server: Server = servers.mariadb() if step.startswith("scalars") else servers.milvus()
-        told.insert_surely("kept", "swept", f"old {number}")
+        told.insert_surely("kept", "swept", "old")
         told.delete("swept")
         resuming = threading.Timer(LIMIT / 5, server.resume)
 
@@ -218,7 +215,9 @@ def test_an_answer_that_is_late(app: Flask, servers: StoreServers, operation: st
 
         with before(manager, step, pause):
             started = monotonic()
-            succeeded = run(told, manager, operation, number)
+            succeeded = run(
+                told, manager, operation, *(f"{step} {is_patient} {part}" for part in range(BATCH))
+            )
         assert monotonic() - started < HANGS
         server.resume()
         assert succeeded is is_patient, step
@@ -226,15 +225,15 @@ def test_an_answer_that_is_late(app: Flask, servers: StoreServers, operation: st
     told.check()
 
 
-def run(told: Told, manager: SSDataManager, operation: str, number: int) -> bool:
+def run(told: Told, manager: SSDataManager, operation: str, *names: str) -> bool:
     """Return whether the operation succeeded."""
     match operation:
         case "query":
             return bool(told.query(f"kept{NEAR}")["errorCode"] == 0)
         case "insert":
-            return bool(told.insert(*(f"{number} {part}" for part in range(BATCH)))["errorCode"] == 0)
+            return bool(told.insert(*names)["errorCode"] == 0)
         case "delete":
-            return bool(told.delete(f"old {number}")["errorCode"] == 0)
+            return bool(told.delete("old")["errorCode"] == 0)
         case "truncate":
             return bool(told.truncate()["errorCode"] == 0)
     try:
