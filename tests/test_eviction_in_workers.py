@@ -12,7 +12,7 @@ import requests
 
 from modelcache.manager.names import model_key
 from tests.client import Json, user
-from tests.running import RunningService
+from tests.running import RunningService, wait_until
 from tests.store_servers import StoreServers, as_environment
 
 MODEL = "sized"
@@ -21,6 +21,8 @@ MAX_SIZE, CLEAN_SIZE = 1000, 100
 HOT = 100
 INSERTED = 5000
 INSERTERS = 4
+ASKERS = 4
+INSERTED_A_ROUND = 400
 REQUEST_SIZES = (1, 5, 20, 50)
 
 
@@ -40,6 +42,8 @@ class Load:
         self.done = threading.Event()
         self.most_rows = 0
         self.misses: list[str] = []
+        self.rounds = [0] * ASKERS
+        self.inserted = 0
 
     def insert(self, http: requests.Session, *names: str) -> None:
         chat_info = [{"query": user(name), "answer": "a"} for name in names]
@@ -52,14 +56,21 @@ class Load:
         with requests.Session() as http:
             while names:
                 size = chance.choice(REQUEST_SIZES)
+                wait_until(self.may_insert, "all hot entries being asked for")
                 self.insert(http, *names[:size])
+                self.inserted += size
                 del names[:size]
 
-    def ask_hot(self) -> None:
-        """Ask for the hot entries, one after the other, until all is inserted."""
+    def may_insert(self) -> bool:
+        """Tell whether the hot entries were asked for often enough to be in use, however slow the machine."""
+        return self.inserted < (min(self.rounds) + 1) * INSERTED_A_ROUND
+
+    def ask_hot(self, part: int) -> None:
+        """Ask for a part of the hot entries, one after the other, until all is inserted."""
         with requests.Session() as http:
             while not self.done.is_set():
-                self.misses += [name for name in hot_names() if not self.is_there(http, name)]
+                self.misses += [name for name in hot_names()[part::ASKERS] if not self.is_there(http, name)]
+                self.rounds[part] += 1
 
     def is_there(self, http: requests.Session, name: str) -> bool:
         reply = self._post(http, {"type": "query", "query": user(name)})
@@ -105,8 +116,10 @@ def test_the_size_holds_under_load_and_what_is_asked_for_stays(
             return int(cursor.fetchone()[0])  # type: ignore[index]
 
         load = Load(service, live_rows)
-        run(load)
-    assert service.terminate() == 0
+        try:
+            run(load)
+        finally:
+            assert service.terminate() == 0
     assert load.misses == []
     assert MAX_SIZE // 2 < load.most_rows <= MAX_SIZE + WORKERS * CLEAN_SIZE
     print(f"eviction book {book}: at most {load.most_rows} rows")
@@ -114,13 +127,13 @@ def test_the_size_holds_under_load_and_what_is_asked_for_stays(
 
 def run(load: Load) -> None:
     """Insert everything while the hot entries are asked for and the rows counted."""
-    with requests.Session() as http, ThreadPoolExecutor(INSERTERS + 2) as pool:
+    with requests.Session() as http, ThreadPoolExecutor(INSERTERS + ASKERS + 1) as pool:
         load.insert(http, *hot_names())
-        beside = [pool.submit(load.ask_hot), pool.submit(load.watch)]
+        beside = [pool.submit(load.watch), *(pool.submit(load.ask_hot, part) for part in range(ASKERS))]
         try:
             list(pool.map(load.insert_cold, range(INSERTERS)))
         finally:
             load.done.set()
-        for each in beside:
-            each.result()
+            for each in beside:
+                each.result()
         load.misses += [name for name in hot_names() if not load.is_there(http, name)]

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError, RedisError
 from redis.retry import Retry
 
 from modelcache.errors import ConfigError, StoreError
-from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.eviction.base import EntryKey, EvictionBook, recency
 from modelcache.manager.scalar_data.base import HitUse, RowUse, ScalarStore
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FILL_ROWS = 5000
 # The score of a new entry, and of one read from its row: the lowest is evicted first.
 Score = Callable[[RowUse], float]
 SCORES: Mapping[str, Score] = {
-    "LRU": lambda row: row.last_used_at,
+    "LRU": recency,
     "LFU": lambda row: row.hit_count,
     "FIFO": lambda row: row.id,
     "RR": lambda row: random.random(),
@@ -72,7 +72,8 @@ class RedisBook(EvictionBook):
         with _redis_errors(), self._client.pipeline(transaction=False) as pipeline:
             for entry, use in uses.items():
                 if self._policy == "LRU":
-                    pipeline.zadd(key, {str(entry.id): use.last_used_at}, xx=True, gt=True)
+                    row = RowUse(entry.id, entry.fingerprint, use.count, use.last_used_at)
+                    pipeline.zadd(key, {str(entry.id): recency(row)}, xx=True, gt=True)
                 else:
                     pipeline.zadd(key, {str(entry.id): use.count}, xx=True, incr=True)
             pipeline.execute()
