@@ -96,7 +96,11 @@ class Settings(BaseModel):
         "faiss", description="where the vectors are: `faiss`, `milvus`, `redis` or `chroma`"
     )
 
-    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a database, in seconds")
+    store_timeout: Seconds = Field(
+        2.0,
+        description="seconds that a request waits for a database, all its calls together; long work, such "
+        "as a large truncate, has them for each step",
+    )
     mysql_host: str = Field(
         "127.0.0.1",
         min_length=1,
