@@ -3,8 +3,9 @@
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, time
 from uuid import uuid4
 
@@ -63,8 +64,8 @@ class BackgroundWriter:
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Wait until what was queued before is written; False if that took longer than ``timeout``."""
         written = threading.Event()
-        self._hurry.set()
         self._queue.put(written)
+        self._hurry.set()
         return written.wait(timeout)
 
     def close(self) -> None:
@@ -88,14 +89,14 @@ class BackgroundWriter:
                 batch = [self._queue.get(timeout=LINGER_SECONDS)]
             except queue.Empty:
                 continue
-            if self._hurry.wait(LINGER_SECONDS) and not self._closing.is_set():
+            if self._queue.qsize() < BATCH_ITEMS:
+                self._hurry.wait(LINGER_SECONDS)
+            if not self._closing.is_set():
                 self._hurry.clear()
             while len(batch) < BATCH_ITEMS and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
                 self._write(batch)
-            except StoreError:
-                logger.exception("%d log lines or hit counts could not be written", len(batch))
             except Exception:
                 logger.exception("the background writer failed unexpectedly and goes on")
             for item in batch:
@@ -113,11 +114,19 @@ class BackgroundWriter:
                 of_model[key] = HitUse(before.count + 1, max(before.last_used_at, item.at))
         if self._eviction is not None:
             self._eviction.used(uses)
+        # One after the other, since what cannot be logged may still be counted.
+        by_id = {key.id: use for of_model in uses.values() for key, use in of_model.items()}
+        if by_id:
+            _attempt(partial(self._scalars.record_hits, by_id), f"{len(by_id)} hit counts")
         if lines:
-            self._scalars.write_log(lines)
-        if uses:
-            by_id = {key.id: use for of_model in uses.values() for key, use in of_model.items()}
-            self._scalars.record_hits(by_id)
+            _attempt(partial(self._scalars.write_log, lines), f"{len(lines)} log lines")
+
+
+def _attempt(write: Callable[[], None], what: str) -> None:
+    try:
+        write()
+    except StoreError:
+        logger.exception("%s could not be written", what)
 
 
 class Sweeper:

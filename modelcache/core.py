@@ -12,6 +12,7 @@ from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
 from modelcache.manager.data_manager import Candidate, SSDataManager
 from modelcache.manager.factory import data_manager_of
+from modelcache.manager.patience import one_request
 from modelcache.processor.post import POST_PROCESSES
 from modelcache.processor.pre import Question
 from modelcache.settings import MEGABYTE, Settings
@@ -130,5 +131,6 @@ class Service:
         """Return if the stores and the embedder answer; otherwise raise what stops them."""
         if self._draining:
             raise UnavailableError("the service is stopping")
-        self.cache.data_manager.ping()
+        with one_request():
+            self.cache.data_manager.ping()
         self.cache.gathering.embed(["ready"], anew=True)

@@ -106,7 +106,11 @@ class Settings(BaseModel):
     embedding_memory_mb: int = Field(
         32, ge=0, description="megabytes of recent texts kept in memory with their embeddings; 0: none"
     )
-    store_timeout: Seconds = Field(2.0, description="longest wait for one call to a database, in seconds")
+    store_timeout: Seconds = Field(
+        2.0,
+        description="seconds that a request waits for a database, all its calls together; long work, such "
+        "as a large truncate, has them for each step",
+    )
     mysql_host: str = Field(
         "127.0.0.1",
         min_length=1,

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pydantic import SecretStr
+
 from tests.servers import start_or_skip
 from tests.servers.chroma import ChromaServer
 from tests.servers.mariadb import MariaDB
@@ -25,8 +27,9 @@ PATIENT_SECONDS = 20.0
 class StoreServers:
     """Gives the settings of a store, by name, for a fresh database or a server of this session."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **milvus_options: object) -> None:
         self.folder = folder
+        self._milvus_options = milvus_options
         self._running: dict[str, Any] = {}
 
     def settings(self, scalar_store: str, vector_store: str) -> dict[str, Any]:
@@ -37,16 +40,25 @@ class StoreServers:
             "store_timeout": PATIENT_SECONDS,
         }
         if scalar_store == "mysql":
-            chosen |= self._database(self._server("MariaDB", MariaDB))
+            chosen |= self._database(self.mariadb())
         elif scalar_store == "oceanbase":
             chosen |= self._database(self._server("OceanBase", SeekDB))
         if vector_store == "milvus":
-            chosen["milvus_uri"] = self._server("Milvus", lambda path: MilvusServer(path).start()).uri
+            chosen["milvus_uri"] = self.milvus().uri
         elif vector_store == "redis":
-            chosen["redis_url"] = self._server("Redis", RedisServer).url
+            chosen["redis_url"] = self.redis().url
         elif vector_store == "chroma over HTTP":
             chosen |= {"vector_store": "chroma", "chroma_url": self._server("Chroma", ChromaServer).url}
         return chosen
+
+    def mariadb(self) -> MariaDB:
+        return self._server("MariaDB", MariaDB)
+
+    def milvus(self) -> MilvusServer:
+        return self._server("Milvus", lambda path: MilvusServer(path, **self._milvus_options).start())
+
+    def redis(self) -> RedisServer:
+        return self._server("Redis", RedisServer)
 
     def stop(self) -> None:
         for server in self._running.values():
@@ -69,3 +81,11 @@ class StoreServers:
             "mysql_password": address.password.get_secret_value(),
             "mysql_database": address.database,
         }
+
+
+def as_environment(settings: dict[str, Any]) -> dict[str, str]:
+    """Return the settings as the environment variables of a process."""
+    return {
+        f"MODELCACHE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings.items()
+    }

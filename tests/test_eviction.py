@@ -22,6 +22,7 @@ from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.contracts.scalar_store import FAR_FUTURE, answer, put
 from tests.hash_embedder import HashEmbedder
+from tests.running import wait_until
 from tests.servers import start_or_skip
 from tests.servers.redis import RedisServer
 
@@ -186,14 +187,37 @@ class TestRedisBook(BookContract):
             assert book.victims(KEY, 1) == []
             store.delete(KEY, [entry.id])
 
-    def test_a_server_that_is_gone_fails_no_request(
-        self, make_app: AppFactory, redis_server: RedisServer
-    ) -> None:
+    def test_a_server_that_is_gone_fails_no_request_and_the_size_holds(self, make_app: AppFactory) -> None:
         app = make_app(max_size=5, clean_size=1, eviction_book="redis", redis_url="redis://127.0.0.1:1/0")
         client = CacheClient(app.test_client())
         fill(client, 10)
-        assert all(client.query(f"q{number}")["cacheHit"] for number in range(10))
+        assert [client.query(f"q{number}")["cacheHit"] for number in range(10)] == [False] * 5 + [True] * 5
         assert get_service(app).cache.writer.flush()
+
+    def test_what_a_hanging_server_missed_is_known_when_it_is_back(
+        self, make_app: AppFactory, redis_server: RedisServer
+    ) -> None:
+        settings = {"store_timeout": 0.3, "breaker_failures": 2, "breaker_seconds": 0.2}
+        app = make_app(
+            max_size=10, clean_size=1, eviction_book="redis", redis_url=redis_server.url, **settings
+        )
+        client, writer = CacheClient(app.test_client()), get_service(app).cache.writer
+        fill(client, 5, "kept ")
+        redis_server.freeze()
+        fill(client, 5, "missed ")
+        redis_server.thaw()
+        book = get_service(app).cache.data_manager.eviction
+        assert book is not None
+
+        def is_noted() -> bool:
+            assert all(client.query(f"kept {number}")["cacheHit"] for number in range(5))
+            assert writer.flush()
+            return not book._stale
+
+        wait_until(is_noted, "the book being up to date")
+        fill(client, 5, "new ")
+        found = [client.query(f"{name} {number}") for name in ("kept", "missed") for number in range(5)]
+        assert [reply["cacheHit"] for reply in found] == [True] * 5 + [False] * 5
 
 
 def test_a_model_stays_under_its_size_by_a_book_in_redis(

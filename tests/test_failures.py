@@ -15,12 +15,12 @@ from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR
 from tests.wire import (
     DRIVER_WORDS,
-    INTERNALS,
     SURPRISE,
     UNEXPECTED,
     VALID,
     assert_error,
     assert_miss,
+    assert_nothing_internal,
     break_method,
     client_of,
     live_rows,
@@ -28,11 +28,6 @@ from tests.wire import (
 )
 
 # When something breaks.
-
-
-def assert_nothing_internal(text: str) -> None:
-    for word in INTERNALS:
-        assert word not in text.lower()
 
 
 FAULTS: list[tuple[str, str, int, str]] = [

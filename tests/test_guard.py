@@ -1,15 +1,19 @@
 """A store that keeps failing is left alone for a while, and comes back by itself."""
 
 import threading
+from functools import partial
+from time import monotonic
 
 import pytest
 
-from modelcache.errors import ScalarStoreError, StoreError
+from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.guard import guard
+from modelcache.manager.patience import LEAST_SECONDS, one_request, progressed, time_left, waiting
 from tests.running import wait_until
 
 FAILURES = 3
 SECONDS = 0.2
+LIMIT = 0.6
 
 
 class Flaky:
@@ -26,6 +30,24 @@ class Flaky:
     def open(self) -> str:
         return "opened"
 
+    def save(self) -> str:
+        return "saved"
+
+    def limit_of_a_step(self) -> float:
+        return time_left(LIMIT)
+
+    def take(self, seconds: float) -> None:
+        wait_until(partial(_is_past, monotonic() + seconds), "the end of a slow call")
+
+    def take_steps(self, count: int) -> list[bool]:
+        """Take a good part of the limit for each step; tell for each whether there was time left."""
+        in_time = []
+        for _ in range(count):
+            self.take(LIMIT / 2)
+            in_time.append(time_left(LIMIT) > LIMIT / 10)
+            progressed()
+        return in_time
+
     def ask(self, question: str) -> str:
         self.calls += 1
         self.may_return.wait()
@@ -36,6 +58,10 @@ class Flaky:
         return f"answer to {question}"
 
 
+def _is_past(moment: float) -> bool:
+    return monotonic() > moment
+
+
 @pytest.fixture
 def store() -> Flaky:
     return Flaky()
@@ -43,7 +69,7 @@ def store() -> Flaky:
 
 @pytest.fixture
 def guarded(store: Flaky) -> Flaky:
-    return guard(store, ScalarStoreError, FAILURES, SECONDS)
+    return guard(store, ScalarStoreError, FAILURES, SECONDS, LIMIT)
 
 
 def fail(guarded: Flaky, times: int) -> None:
@@ -126,3 +152,48 @@ def test_other_errors_are_none_of_its_business(store: Flaky, guarded: Flaky) -> 
         with pytest.raises(ValueError, match="bad"):
             guarded.ask("bad")
     assert answers(guarded)
+
+
+def test_saving_does_not_tell_that_the_store_is_back(store: Flaky, guarded: Flaky) -> None:
+    fail(guarded, FAILURES - 1)
+    assert guarded.save() == "saved"
+    fail(guarded, 10)
+    assert store.calls == FAILURES
+
+
+def test_a_request_does_not_wait_again_for_a_store_that_it_has_waited_for(
+    store: Flaky, guarded: Flaky
+) -> None:
+    store.fails = False
+    with one_request():
+        assert answers(guarded)
+        guarded.take(LIMIT)
+        fail(guarded, 10)
+    assert store.calls == 1
+    assert answers(guarded)
+
+
+def test_the_limit_shrinks_while_a_request_waits_and_each_request_has_its_own(guarded: Flaky) -> None:
+    assert guarded.limit_of_a_step() == LIMIT
+    with one_request():
+        assert guarded.limit_of_a_step() <= LIMIT
+        guarded.take(LIMIT / 2)
+        assert 0 < guarded.limit_of_a_step() < LIMIT / 2
+    with one_request():
+        assert guarded.limit_of_a_step() > LIMIT / 2
+
+
+def test_long_work_has_the_limit_for_each_of_its_steps(guarded: Flaky) -> None:
+    with one_request():
+        assert guarded.take_steps(3) == [True] * 3
+
+
+def test_another_store_is_waited_for_all_the_same(guarded: Flaky) -> None:
+    other_store = Flaky()
+    other_store.fails = False
+    other = guard(other_store, VectorStoreError, FAILURES, SECONDS, LIMIT)
+    with one_request():
+        with waiting(ScalarStoreError, LIMIT):
+            wait_until(lambda: time_left(LIMIT) <= LEAST_SECONDS, "no time being left")
+        assert not answers(guarded)
+        assert answers(other)

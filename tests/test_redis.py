@@ -156,8 +156,9 @@ def test_keys_that_lost_their_index_are_found_again(server: RedisServer, store: 
     with server.client() as client:
         client.execute_command("FT.DROPINDEX", A)
     assert found(store, A, P, vectors(1)[0]) == []
-    assert store.ids(A).tolist() == [1]
-    # Keys from before an index are read in the background.
+    assert store.ids(A).tolist() == []
+    # What a reconciliation does then. Keys from before an index are read in the background.
+    store.add(A, [1], [P], vectors(1))
     wait_until(lambda: found(store, A, P, vectors(1)[0]) == [1], "indexing")
 
 
@@ -167,6 +168,21 @@ def test_an_add_to_a_server_that_lost_its_data_is_found(server: RedisServer, sto
         client.flushall()
     store.add(A, [2], [P], vectors(1))
     assert found(store, A, P, vectors(1)[0]) == [2]
+
+
+def test_ids_beyond_one_reply_are_listed_and_truncated_and_no_others(
+    server: RedisServer, store: VectorStore
+) -> None:
+    count = 2500
+    rows = np.concatenate([vectors(100)] * (count // 100))
+    store.add(A, range(1, count + 1), [P] * count, rows)
+    store.add(B, [1], [P], vectors(1))
+    assert sorted(store.ids(A).tolist()) == list(range(1, count + 1))
+    store.truncate(A)
+    assert store.ids(A).tolist() == []
+    assert store.ids(B).tolist() == [1]
+    with server.client() as client:
+        assert client.keys(f"{A}:*") == []
 
 
 # Partitions and neighbours.

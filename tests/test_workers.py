@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import requests
-from pydantic import SecretStr
 
 from tests.client import Json, user
 from tests.running import RunningService, wait_until
-from tests.store_servers import StoreServers
+from tests.store_servers import StoreServers, as_environment
 from tests.test_published_clients import (
     INSERT_SNIPPET,
     PUBLISHED_ANSWER,
@@ -32,10 +31,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     settings: dict[str, Any] = servers.settings("mysql", "milvus")
     settings |= {"workers": WORKERS, "embedder": "e5", "sweep_interval": 0.5, "sweep_share": 0.0}
     settings |= {"max_size": 50, "clean_size": 10}
-    yield {
-        f"MODELCACHE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings.items()
-    }
+    yield as_environment(settings)
     servers.stop()
 
 

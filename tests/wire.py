@@ -33,7 +33,18 @@ FAR_TTL = 3600
 
 # What a driver might say, and what must not reach a client.
 DRIVER_WORDS = "sqlite3.OperationalError: SELECT answer FROM t; /var/lib/modelcache.db at db7.internal:3306"
-INTERNALS = ("sqlite", "select", "traceback", "internal:", "/", ".py", "error:")
+INTERNALS = (
+    "sqlite",
+    "select",
+    "traceback",
+    "internal:",
+    "/",
+    ".py",
+    "error:",
+    "127.0.0.1",
+    "milvus",
+    "mysql",
+)
 
 TOOL_CALLS = [{"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
 SURPRISE = ZeroDivisionError("x")
@@ -82,6 +93,11 @@ def assert_error(reply: Json, code: int, request_type: str) -> None:
     else:
         assert reply["writeStatus"] == "exception"
         assert not reply.get("ids")
+
+
+def assert_nothing_internal(text: str) -> None:
+    for word in INTERNALS:
+        assert word not in text.lower()
 
 
 def assert_blank_query(reply: Json) -> None:

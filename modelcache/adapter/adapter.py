@@ -19,6 +19,7 @@ from modelcache.errors import (
     RequestError,
     UnavailableError,
 )
+from modelcache.manager.patience import one_request
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ def handle(service: Service, body: bytes) -> tuple[Reply, int]:
     try:
         fields = request.read_body(body)
         request_type = request.read_type(fields)
-        return _dispatch(service, request.parse(request_type, fields)), 200
+        asked = request.parse(request_type, fields)
+        with one_request():
+            return _dispatch(service, asked), 200
     except ModelCacheError as exc:
         if not isinstance(exc, RequestError | UnavailableError):
             logger.warning("%s failed: %s", request_type, exc, exc_info=exc.__cause__ is not None)

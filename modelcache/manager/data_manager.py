@@ -9,7 +9,7 @@ not live at all, and ``open`` puts the rest in order.
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from time import time
 
@@ -100,7 +100,7 @@ class SSDataManager:
         collection = self._usable_collection(model)
         self._reconciled.add(collection)
         fingerprints = [new.fingerprint for new in answers]
-        with self._locked(collection):
+        with self._room_for(model, len(answers)), self._locked(collection):
             ids = self.scalars.add(answers)
             acknowledged = False
             try:
@@ -202,6 +202,9 @@ class SSDataManager:
         except StoreError:
             # They answer nothing in state WRITING, and the next start discards them.
             logger.exception("%d rows of a failed insert could not be discarded", len(ids))
+
+    def _room_for(self, model: str, count: int) -> AbstractContextManager[None]:
+        return nullcontext() if self.eviction is None else self.eviction.room_for(model_key(model), count)
 
     @contextmanager
     def _locked(self, collection: str) -> Iterator[None]:

@@ -1,8 +1,8 @@
 """Stores by name."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelcache.errors import ScalarStoreError, VectorStoreError
+from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
 from modelcache.manager.eviction.eviction_manager import EvictionManager
@@ -18,6 +18,8 @@ from modelcache.settings import MEGABYTE, make_settings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
+
+Store = TypeVar("Store")
 
 SCALAR_STORES = Registry(
     "scalar store",
@@ -47,7 +49,7 @@ def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
     """
     store: ScalarStore = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
     if store.remote:
-        return guard(store, ScalarStoreError, settings.breaker_failures, settings.breaker_seconds)
+        return _guarded(store, ScalarStoreError, settings)
     store.exclusive = alone
     if alone and settings.exact_memory_mb:
         return remember(store, settings.exact_memory_mb * MEGABYTE)
@@ -57,9 +59,7 @@ def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
 def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     """Build the vector store that the settings name, for vectors of this dimension; nothing is opened."""
     store: VectorStore = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
-    if store.remote:
-        return guard(store, VectorStoreError, settings.breaker_failures, settings.breaker_seconds)
-    return store
+    return _guarded(store, VectorStoreError, settings) if store.remote else store
 
 
 def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager | None:
@@ -67,13 +67,23 @@ def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> Eviction
     if not settings.max_size:
         return None
     book: EvictionBook
+    fallback = None
     if settings.eviction_book == "rows":
         book = RowsBook(scalars, settings.eviction_policy)
     elif settings.eviction_book == "redis":
         book = EVICTION_BOOKS.load("redis").from_settings(settings, scalars)
+        book = _guarded(book, StoreError, settings)
+        fallback = RowsBook(scalars, settings.eviction_policy)
     else:
         book = MemoryBook(scalars, settings.eviction_policy, settings.max_size)
-    return EvictionManager(scalars, book, settings.max_size, settings.clean_size)
+    return EvictionManager(
+        scalars,
+        book,
+        settings.max_size,
+        settings.clean_size,
+        fallback=fallback,
+        limit=settings.store_timeout,
+    )
 
 
 def CacheBase(name: str, **settings: Any) -> ScalarStore:  # noqa: N802 - the name that ModelCache gave it
@@ -97,6 +107,10 @@ def data_manager_of(settings: "Settings", embedder: str, dimension: int) -> SSDa
     """Build both stores that the settings name, and what coordinates them; nothing is opened."""
     vectors = get_vector_store(settings, dimension)
     return _coordinate(get_scalar_store(settings, alone=vectors.exclusive), vectors, embedder, settings)
+
+
+def _guarded(store: Store, error: type[StoreError], settings: "Settings") -> Store:
+    return guard(store, error, settings.breaker_failures, settings.breaker_seconds, settings.store_timeout)
 
 
 def _coordinate(

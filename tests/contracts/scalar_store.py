@@ -255,6 +255,12 @@ class ScalarStoreContract:
         store.record_hits({id_: HitUse(1, NOW + 1)})
         assert store.get_live([id_], NOW)[id_].hit_count == 3
 
+    def test_a_use_that_is_recorded_late_does_not_hide_a_later_one(self, store: ScalarStore) -> None:
+        first, second = put(store, answer("a"), answer("b"))
+        store.record_hits({first: HitUse(1, FAR_FUTURE + 2), second: HitUse(1, FAR_FUTURE + 1)})
+        store.record_hits({first: HitUse(1, FAR_FUTURE)})
+        assert [use.id for use in store.uses(model_key("m"))] == [second, first]
+
     def test_old_log_lines_are_trimmed(self, store: ScalarStore) -> None:
         store.write_log([line(at=NOW - 100), line(at=NOW)])
         assert store.trim_log(NOW - 50) == 1

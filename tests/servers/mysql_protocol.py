@@ -78,9 +78,13 @@ class MySQLProtocolServer(ABC):
 
     def restart(self) -> None:
         """Kill the server as a power cut would, and start it on the same data."""
+        self.kill()
+        self.start()
+
+    def kill(self) -> None:
+        """End it as a power cut would; ``start`` may follow."""
         self.process.kill()
         self.process.wait()
-        self.start()
 
     def pause(self) -> None:
         """Make it stop answering; the kernel still accepts connections."""

@@ -65,6 +65,9 @@ class RedisServer:
         """Make the server stop answering, with its connections open."""
         self.process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End the process, frozen or not; harmless when repeated."""
         self.process.kill()

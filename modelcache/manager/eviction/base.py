@@ -4,7 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from modelcache.manager.scalar_data.base import HitUse
+from modelcache.manager.scalar_data.base import HitUse, RowUse
+
+# Hits are recorded in the background, this much late when there is much to do; insertions at once.
+RECORDING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,12 @@ class EvictionBook(ABC):
     @abstractmethod
     def forget(self, model_key: str) -> None:
         """Drop what is known of a model; it is read anew from the rows when it is needed."""
+
+
+def recency(row: RowUse) -> float:
+    """Return when an entry was last used (epoch seconds), at the latest.
+
+    What is hit all the time would look idle for as long as its last hit is not recorded: where a model
+    is turned over within seconds, entries that nobody asks for would stay and it would go.
+    """
+    return row.last_used_at + (RECORDING_SECONDS if row.hit_count else 0.0)

@@ -1,14 +1,29 @@
-"""Keeps each model under its size: soft-deletes what is worth least when an insert goes past it."""
+"""Keeps each model under its size: soft-deletes what is worth least before an insert goes past it."""
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from modelcache.errors import StoreError
+from modelcache.errors import ScalarStoreError, StoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.patience import time_left, waiting
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
 
 logger = logging.getLogger(__name__)
+
+LOCK_STRIPES = 64
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What this process knows of a model's size."""
+
+    uncounted: int
+    """Entries inserted since the model was counted."""
+    pending: int = 0
+    """Entries that are being inserted, which no count tells yet."""
 
 
 class EvictionManager:
@@ -18,54 +33,126 @@ class EvictionManager:
     with several workers a model may exceed ``max_size`` by one ``clean_size`` for each of them.
     """
 
-    def __init__(self, scalars: ScalarStore, book: EvictionBook, max_size: int, clean_size: int) -> None:
+    def __init__(
+        self,
+        scalars: ScalarStore,
+        book: EvictionBook,
+        max_size: int,
+        clean_size: int,
+        *,
+        fallback: EvictionBook | None = None,
+        limit: float = 2.0,
+    ) -> None:
+        """``fallback`` names the victims while the book fails; ``limit`` is how long an insert waits."""
         self._scalars = scalars
         self._book = book
+        self._fallback = fallback
         self._max_size = max_size
         self._clean_size = clean_size
-        self._uncounted: dict[str, int] = {}
+        self._limit = limit
+        self._tallies: dict[str, _Tally] = {}
+        self._stale: set[str] = set()
+        self._turns = [threading.Lock() for _ in range(LOCK_STRIPES)]
         self._lock = threading.Lock()
 
-    def added(self, model_key: str, entries: Sequence[EntryKey]) -> None:
-        """Note inserted entries, and evict if the model is over its size; never fails the insert."""
+    @contextmanager
+    def room_for(self, model_key: str, count: int) -> Iterator[None]:
+        """Insert so many entries inside; what must go for them is evicted before. Never fails the insert."""
+        with self._lock:
+            # The first insert of this process counts at once: it knows nothing of the others.
+            tally = self._tallies.setdefault(model_key, _Tally(uncounted=self._clean_size))
+        with self._turn(model_key):
+            if tally.uncounted + count < self._clean_size:
+                tally.uncounted += count
+            else:
+                expected = tally.pending + count
+                has_room = self._try("a model's size could not be checked", self._evict, model_key, expected)
+                tally.uncounted = max(0, expected - self._max_size) if has_room else self._clean_size
+            tally.pending += count
         try:
-            self._book.add(model_key, entries)
-            with self._lock:
-                # The first insert of this process counts at once: it knows nothing of the others.
-                uncounted = self._uncounted.get(model_key, self._clean_size) + len(entries)
-                is_due = uncounted >= self._clean_size
-                self._uncounted[model_key] = 0 if is_due else uncounted
-            if is_due:
-                self._evict(model_key)
-        except StoreError:
-            logger.exception("a model's size could not be checked; the next insert tries again")
+            yield
+        finally:
+            with self._turn(model_key):
+                tally.pending -= count
+
+    def added(self, model_key: str, entries: Sequence[EntryKey]) -> None:
+        """Note inserted entries; never fails the insert."""
+        self._try_book(model_key, lambda book: book.add(model_key, entries))
+        if len(entries) > self._max_size:
+            self._try("a model's size could not be checked", self._evict, model_key, 0)
 
     def used(self, uses: Mapping[str, Mapping[EntryKey, HitUse]]) -> None:
         """Note hits, by model key; never fails."""
         for model_key, of_model in uses.items():
-            try:
-                self._book.use(model_key, of_model)
-            except StoreError:
-                logger.exception("the use of %d entries could not be noted", len(of_model))
+            self._note_uses(model_key, of_model)
 
     def removed(self, model_key: str) -> None:
         """Note that entries of the model were removed otherwise than by eviction; never fails."""
-        try:
-            self._book.forget(model_key)
-        except StoreError:
-            logger.exception("the eviction book could not be cleared")
+        self._try_book(model_key, lambda book: book.forget(model_key))
 
-    def _evict(self, model_key: str) -> None:
-        over = self._scalars.count(model_key) - self._max_size
+    def _note_uses(self, model_key: str, uses: Mapping[EntryKey, HitUse]) -> None:
+        self._try_book(model_key, lambda book: book.use(model_key, uses))
+
+    def _evict(self, model_key: str, expected: int) -> None:
+        """Evict if the model is over its size, or would be with so many more entries."""
+        over = self._over(model_key, expected)
         if over <= 0:
             return
         wanted = max(over, self._clean_size)
         evicted = 0
         # The book may name entries that are gone already; ask on until enough living ones went.
         while evicted < wanted:
-            victims = self._book.victims(model_key, wanted - evicted)
+            victims = self._victims(model_key, wanted - evicted)
             if not victims:
-                self._book.forget(model_key)
+                self._try_book(model_key, lambda book: book.forget(model_key))
                 break
-            evicted += self._scalars.delete(model_key, victims)
+            gone = self._scalars.delete(model_key, victims)
+            evicted += gone
+            # Another worker may just have evicted the same ones.
+            if gone < len(victims) and self._over(model_key, expected) <= 0:
+                break
         logger.info("evicted %d entries of a model that was over its size", evicted)
+
+    def _over(self, model_key: str, expected: int) -> int:
+        return self._scalars.count(model_key) + expected - self._max_size
+
+    def _victims(self, model_key: str, count: int) -> list[int]:
+        try:
+            return self._current_book(model_key).victims(model_key, count)
+        except StoreError:
+            if self._fallback is None:
+                raise
+            logger.exception("the eviction book failed; the order is read from the rows")
+            self._stale.add(model_key)
+            return self._fallback.victims(model_key, count)
+
+    def _current_book(self, model_key: str) -> EvictionBook:
+        """Return the book, which is read anew if it missed something while it could not be reached."""
+        if model_key in self._stale:
+            self._book.forget(model_key)
+            self._stale.discard(model_key)
+        return self._book
+
+    def _try_book(self, model_key: str, note: Callable[[EvictionBook], None]) -> None:
+        if not self._try("the eviction book failed", lambda: note(self._current_book(model_key))):
+            self._stale.add(model_key)
+
+    def _try(self, trouble: str, action: Callable[..., None], *arguments: object) -> bool:
+        try:
+            action(*arguments)
+        except StoreError:
+            logger.exception("%s; the next insert tries again", trouble)
+            return False
+        return True
+
+    @contextmanager
+    def _turn(self, model_key: str) -> Iterator[None]:
+        """Let one insert of a model at a time make room; none waits for ever, or for more than its limit."""
+        turn = self._turns[hash(model_key) % LOCK_STRIPES]
+        with waiting(ScalarStoreError, self._limit):
+            has_turn = turn.acquire(timeout=time_left(self._limit))
+        try:
+            yield
+        finally:
+            if has_turn:
+                turn.release()

@@ -7,10 +7,12 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+from redis.retry import Retry
 
 from modelcache.errors import ConfigError, StoreError
-from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.eviction.base import EntryKey, EvictionBook, recency
 from modelcache.manager.scalar_data.base import HitUse, RowUse, ScalarStore
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ FILL_ROWS = 5000
 # The score of a new entry, and of one read from its row: the lowest is evicted first.
 Score = Callable[[RowUse], float]
 SCORES: Mapping[str, Score] = {
-    "LRU": lambda row: row.last_used_at,
+    "LRU": recency,
     "LFU": lambda row: row.hit_count,
     "FIFO": lambda row: row.id,
     "RR": lambda row: random.random(),
@@ -50,6 +52,8 @@ class RedisBook(EvictionBook):
             password=settings.redis_password.get_secret_value() or None,
             socket_timeout=settings.store_timeout,
             socket_connect_timeout=settings.store_timeout,
+            # A connection that the server closed is opened again once; what timed out stays so.
+            retry=Retry(NoBackoff(), 1, (ConnectionError,)),
         )
         return cls(scalars, settings.eviction_policy, client)
 
@@ -68,7 +72,8 @@ class RedisBook(EvictionBook):
         with _redis_errors(), self._client.pipeline(transaction=False) as pipeline:
             for entry, use in uses.items():
                 if self._policy == "LRU":
-                    pipeline.zadd(key, {str(entry.id): use.last_used_at}, xx=True, gt=True)
+                    row = RowUse(entry.id, entry.fingerprint, use.count, use.last_used_at)
+                    pipeline.zadd(key, {str(entry.id): recency(row)}, xx=True, gt=True)
                 else:
                     pipeline.zadd(key, {str(entry.id): use.count}, xx=True, incr=True)
             pipeline.execute()

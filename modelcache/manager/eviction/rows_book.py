@@ -4,12 +4,12 @@ import random
 from collections.abc import Mapping, Sequence
 
 from modelcache.errors import ConfigError
-from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.eviction.base import EntryKey, EvictionBook, recency
 from modelcache.manager.scalar_data.base import HitUse, RowUse, ScalarStore
 
 
 def _by_last_use(row: RowUse) -> tuple[float, int]:
-    return row.last_used_at, row.id
+    return recency(row), row.id
 
 
 def _by_frequency(row: RowUse) -> tuple[int, float, int]:

@@ -1,6 +1,7 @@
 """Rows in a database that speaks MySQL's protocol: MySQL, MariaDB, and with a few changes OceanBase."""
 
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     stop_after_attempt,
-    stop_after_delay,
+    stop_before_delay,
     wait_random_exponential,
 )
 
 from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.hashing import digest
+from modelcache.manager.patience import time_left
 from modelcache.manager.scalar_data.base import RowState
 from modelcache.manager.scalar_data.sql_storage import (
     ID_CHUNK,
@@ -106,6 +108,7 @@ class MySQLStorage(SqlStorage):
         self.pool_size = pool_size
         self.migrate = migrate
         self._pool: PooledDB | None = None
+        self._free = threading.BoundedSemaphore(pool_size)
         self._lost_at = 0.0
         self._tls: ssl.SSLContext | None = None
         self._max_packet = STATEMENT_BYTES
@@ -130,8 +133,6 @@ class MySQLStorage(SqlStorage):
         # repeats nothing itself: failures are tied to an error that is not raised through it.
         self._pool = PooledDB(
             lambda: self.new_connection(self.timeout),
-            maxconnections=self.pool_size,
-            blocking=True,
             ping=0,
             reset=False,
             failures=pymysql.NotSupportedError,
@@ -175,10 +176,10 @@ class MySQLStorage(SqlStorage):
         def is_worth_it(exc: BaseException) -> bool:
             return isinstance(exc, TransientError) and (when_in_doubt or not exc.in_doubt)
 
-        # Stopping after the time of one statement: a server that does not answer is asked once.
+        # No longer than one statement may take: a server that does not answer is asked once.
         return Retrying(
             retry=retry_if_exception(is_worth_it),
-            stop=stop_after_delay(self.timeout) | stop_after_attempt(ATTEMPTS),
+            stop=stop_before_delay(time_left(self.timeout)) | stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
             reraise=True,
         )(call)
@@ -259,7 +260,14 @@ class MySQLStorage(SqlStorage):
         """Take a connection from the pool; driver errors leave it as ScalarStoreError."""
         if self._pool is None:
             raise ScalarStoreError(f"the {self.product} store is not open")
-        pooled = self._pool.connection()
+        # The pool's own way of waiting for a connection knows no limit.
+        if not self._free.acquire(timeout=time_left(self.timeout)):
+            raise ScalarStoreError(f"all {self.pool_size} connections were busy for too long")
+        try:
+            pooled = self._pool.connection()
+        except BaseException:
+            self._free.release()
+            raise
         try:
             connection: _Connection = pooled.dbapi_connection
             connection.make_ready(self._lost_at)
@@ -268,6 +276,7 @@ class MySQLStorage(SqlStorage):
             raise self._translated(exc) from exc
         finally:
             pooled.close()
+            self._free.release()
 
     def _translated(self, exc: pymysql.MySQLError, *, committing: bool = False) -> ScalarStoreError:
         code = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
@@ -286,6 +295,7 @@ class MySQLStorage(SqlStorage):
             place = {"unix_socket": self.server.host}
         return _Connection(
             self.session_statements(timeout),
+            timeout,
             **place,
             user=self.server.user,
             # Bytes, since the driver takes a str to be Latin-1.
@@ -294,9 +304,6 @@ class MySQLStorage(SqlStorage):
             charset="utf8mb4",
             collation="utf8mb4_bin",
             autocommit=True,
-            connect_timeout=timeout,
-            read_timeout=timeout,
-            write_timeout=timeout,
             ssl=self._tls,
             ssl_disabled=self._tls is None,
         )
@@ -392,10 +399,23 @@ class MySQLStorage(SqlStorage):
 class _Connection(_DriverConnection):
     """A connection that is made on its first use, made again when lost, and prepared each time."""
 
-    def __init__(self, session: Sequence[str], **options: Any) -> None:
+    def __init__(self, session: Sequence[str], limit: float, **options: Any) -> None:
         self._session = session
+        self._limit = limit
         self._checked_at = 0.0
         super().__init__(defer_connect=True, **options)
+
+    def query(self, sql: Any, unbuffered: bool = False) -> int:
+        self._shorten()
+        return super().query(sql, unbuffered)
+
+    def commit(self) -> None:
+        self._shorten()
+        super().commit()
+
+    def _shorten(self) -> None:
+        """Have the next steps wait no longer than the request has time for."""
+        self.connect_timeout = self._read_timeout = self._write_timeout = time_left(self._limit)
 
     def connect(self, sock: Any = None) -> None:
         super().connect(sock)
@@ -410,12 +430,14 @@ class _Connection(_DriverConnection):
 
     def make_ready(self, lost_at: float) -> None:
         """Connect if need be; look whether it is alive if another was lost since that was known."""
+        self._shorten()
         if self.open and self._checked_at <= lost_at:
             try:
                 self.ping(reconnect=False)
                 self._checked_at = monotonic()
             except pymysql.MySQLError:
                 self.disconnect()
+                self._shorten()
         if not self.open:
             self.connect()
 

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from modelcache.errors import ScalarStoreError
 from modelcache.hashing import digest
+from modelcache.manager.patience import progressed
 from modelcache.manager.scalar_data.base import (
     CachedAnswer,
     DeadAnswer,
@@ -439,10 +440,16 @@ def _log_row(line: LogLine, now: float) -> tuple[Any, ...]:
 
 
 def chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:
-    """Yield the values in lists of at most ``size``: a statement binds a limited number."""
+    """Yield the values in lists of at most ``size``: a statement binds a limited number.
+
+    Each list is waited for on its own, since the whole may take any time.
+    """
     rest = iter(values)
-    while chunk := list(islice(rest, size)):
+    chunk = list(islice(rest, size))
+    while chunk:
         yield chunk
+        if chunk := list(islice(rest, size)):
+            progressed()
 
 
 def marks(values: Sequence[object]) -> str:

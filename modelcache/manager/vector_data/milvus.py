@@ -25,6 +25,7 @@ from pymilvus.exceptions import MilvusException
 
 from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError, VectorStoreError
+from modelcache.manager.patience import progressed, time_left
 from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ class MilvusStore(VectorStore):
         )
 
     @property
+    def _time_left(self) -> float:
+        return time_left(self.timeout)
+
+    @property
     def _is_lite(self) -> bool:
         return "://" not in self.uri
 
@@ -157,7 +162,7 @@ class MilvusStore(VectorStore):
 
     def ping(self) -> None:
         with self._calling():
-            self._opened().list_collections(timeout=self.timeout)
+            self._opened().list_collections(timeout=self._time_left)
 
     def create(self, collection: str) -> bool:
         with self._calling():
@@ -179,6 +184,8 @@ class MilvusStore(VectorStore):
         size = max(1, min(PAGE_ROWS, INSERT_BYTES // (4 * self.dimension + ROW_OVERHEAD_BYTES)))
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
+            if start:
+                progressed()
             with self._calling():
                 self._steadily(collection, self._inserting(collection, chunk, fresh), create=True)
 
@@ -203,7 +210,7 @@ class MilvusStore(VectorStore):
                     search_params={"metric_type": METRIC, "params": params},
                     anns_field=EMBEDDING,
                     consistency_level="Session",
-                    timeout=self.timeout,
+                    timeout=self._time_left,
                 )
             except MilvusException as exc:
                 if not _is_passing(exc):
@@ -219,7 +226,7 @@ class MilvusStore(VectorStore):
             with self._calling():
                 self._steadily(
                     collection,
-                    partial(client.delete, collection, filter=chosen, timeout=self.timeout),
+                    partial(client.delete, collection, filter=chosen, timeout=self._time_left),
                 )
 
     def truncate(self, collection: str) -> None:
@@ -231,7 +238,7 @@ class MilvusStore(VectorStore):
         with self._calling():
             # Lite keeps nothing that could be merged.
             if not self._is_lite and self._is_there(collection):
-                client.compact(collection, timeout=self.timeout)
+                client.compact(collection, timeout=self._time_left)
 
     def ids(self, collection: str) -> Ids:
         with self._calling():
@@ -279,6 +286,7 @@ class MilvusStore(VectorStore):
                     raise
                 self._checked.discard(collection)
                 prepared = False
+                progressed()
                 if self._closed.wait(RETRY_SECONDS):
                     raise
 
@@ -287,9 +295,9 @@ class MilvusStore(VectorStore):
         client = self._opened()
         if collection in self._checked:
             return True
-        if not client.has_collection(collection, timeout=self.timeout):
+        if not client.has_collection(collection, timeout=self._time_left):
             return False
-        description = client.describe_collection(collection, timeout=self.timeout)
+        description = client.describe_collection(collection, timeout=self._time_left)
         fields = {field["name"]: field for field in description["fields"]}
         found = fields.get(EMBEDDING, {}).get("params", {}).get("dim")
         if found is None or int(found) != self.dimension:
@@ -317,17 +325,19 @@ class MilvusStore(VectorStore):
             )
             created = True
         except MilvusException:
-            if not client.has_collection(collection, timeout=self.timeout):
+            progressed()
+            if not client.has_collection(collection, timeout=self._time_left):
                 raise
             created = False
+        progressed()
         self._prepare(collection, wait=wait)
         return created
 
     def _prepare(self, collection: str, *, wait: bool = True) -> None:
         """Give the collection its index, if nobody has, and load it; without ``wait`` only begin to."""
         client = self._opened()
-        limit = max(CREATE_SECONDS, self.timeout)
-        if not client.list_indexes(collection, timeout=self.timeout):
+        limit = max(CREATE_SECONDS, self.timeout) if wait else self._time_left
+        if not client.list_indexes(collection, timeout=self._time_left):
             index = client.prepare_index_params()
             index.add_index(
                 EMBEDDING, index_type=self._index, metric_type=METRIC, params=dict(self._index_params)
@@ -335,9 +345,11 @@ class MilvusStore(VectorStore):
             try:
                 client.create_index(collection, index, timeout=limit, sync=False)
             except MilvusException:
-                if not client.list_indexes(collection, timeout=self.timeout):
+                progressed()
+                if not client.list_indexes(collection, timeout=self._time_left):
                     raise
         client.load_collection(collection, timeout=limit, _async=not wait)
+        progressed()
 
     def _start_loading(self, collection: str) -> None:
         """Have a collection loaded that a search found unloaded, if it is still there."""
@@ -362,7 +374,7 @@ class MilvusStore(VectorStore):
             nonlocal is_first
             if fresh and is_first:
                 is_first = False
-                self._opened().insert(collection, rows, timeout=self.timeout)
+                self._opened().insert(collection, rows, timeout=self._time_left)
             else:
                 self._insert(collection, rows)
 
@@ -376,12 +388,12 @@ class MilvusStore(VectorStore):
             filter=_id_filter([row[ID] for row in rows]),
             output_fields=[ID],
             consistency_level="Session",
-            timeout=self.timeout,
+            timeout=self._time_left,
         )
         taken = {row[ID] for row in present}
         absent = {row[ID]: row for row in reversed(rows) if row[ID] not in taken}
         if absent:
-            client.insert(collection, list(absent.values()), timeout=self.timeout)
+            client.insert(collection, list(absent.values()), timeout=self._time_left)
 
     def _pages(self, collection: str) -> Iterator[Ids]:
         """Read all ids in ascending order, as they are at the moment of each page."""
@@ -393,7 +405,7 @@ class MilvusStore(VectorStore):
             filter=_id_filter([last]),
             output_fields=[ID],
             consistency_level="Strong",
-            timeout=self.timeout,
+            timeout=self._time_left,
         )
         while True:
             # ``iterator`` has the server return the smallest ids. pymilvus' own iterator has no
@@ -405,7 +417,7 @@ class MilvusStore(VectorStore):
                 limit=PAGE_ROWS,
                 iterator="True",
                 reduce_stop_for_best="False",
-                timeout=self.timeout,
+                timeout=self._time_left,
             )
             if not rows:
                 return

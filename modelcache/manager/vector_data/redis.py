@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Enough to make round trips cheap, few enough that an HNSW index takes them within the time limit.
 ADD_CHUNK = 200
 DELETE_CHUNK = 500
-SCAN_CHUNK = 1000
+READ_CHUNK = 1000
 # The server's MAXSEARCHRESULTS: it refuses to be asked for more.
 MOST_HITS = 1_000_000
 PARTITION = re.compile("[0-9a-f]{40}")
@@ -176,20 +176,17 @@ class RedisStore(VectorStore):
 
     def truncate(self, collection: str) -> None:
         with self._connected() as client:
+            keys = list(self._keys(client, collection))
             # Without its index the keys go fast, however large it is, and nothing finds them meanwhile.
             was_there = self._drop(client, collection)
-            for keys in _scan(client, collection):
-                client.unlink(*keys)
+            for start in range(0, len(keys), DELETE_CHUNK):
+                client.unlink(*keys[start : start + DELETE_CHUNK])
         if was_there:
             self.create(collection)
 
     def ids(self, collection: str) -> Ids:
         with self._connected() as client:
-            # A scan may tell a key twice.
-            found = {_id(key) for keys in _scan(client, collection) for key in keys}
-        if found:
-            # Keys that outlived their index would be told here and never be found.
-            self.create(collection)
+            found = {_id(key) for key in self._keys(client, collection)}
         return np.fromiter(found, np.int64, len(found))
 
     def save(self) -> None:
@@ -250,6 +247,26 @@ class RedisStore(VectorStore):
             if isinstance(reply, RedisError) and not _says(reply, INDEX_EXISTS):
                 raise reply
 
+    def _keys(self, client: Redis, collection: str) -> Iterator[bytes]:
+        """Yield the collection's keys, as its index knows them; of those written meanwhile, some.
+
+        A scan would read every key of the server, of all collections and of others' data.
+        """
+        command: list[str | int] = ["FT.AGGREGATE", collection, "*", "LOAD", 1, "@__key"]
+        command += ["WITHCURSOR", "COUNT", READ_CHUNK, "TIMEOUT", max(1, int(self._timeout * 1000))]
+        try:
+            rows, cursor = client.execute_command(*command)
+            while True:
+                # The first element is a count, which says nothing of use; then names and values alternate.
+                yield from (row[1] for row in rows[1:] if row)
+                if not cursor:
+                    return
+                rows, cursor = client.execute_command("FT.CURSOR", "READ", collection, cursor)
+        except ResponseError as exc:
+            # The index may go while it is read: then there is nothing any more.
+            if not _says(exc, *INDEX_ABSENT):
+                raise
+
     def _drop(self, client: Redis, collection: str) -> bool:
         """Drop the index and leave its keys; False if there was none."""
         try:
@@ -276,15 +293,6 @@ def _address(url: str) -> str:
 def _check_partitions(partitions: Sequence[str]) -> None:
     if not all(PARTITION.fullmatch(partition) for partition in partitions):
         raise VectorStoreError("a partition is not 40 hex digits")
-
-
-def _scan(client: Redis, collection: str) -> Iterator[list[Any]]:
-    """Yield the collection's keys in chunks; of those written meanwhile, some."""
-    cursor = -1
-    while cursor:
-        cursor, keys = client.scan(max(cursor, 0), match=f"{collection}:*", count=SCAN_CHUNK)
-        if keys:
-            yield keys
 
 
 def _id(key: bytes) -> int:

@@ -1,0 +1,10 @@
+"""The production service, several gunicorn workers, with the deterministic embedder as ``hash``."""
+
+import sys
+
+from modelcache.embedding.factory import EMBEDDERS
+from modelcache.wsgi import main
+
+if __name__ == "__main__":
+    EMBEDDERS.targets["hash"] = "tests.hash_embedder:HashEmbedder"
+    sys.exit(main("default"))
