@@ -96,6 +96,19 @@ class Settings(BaseModel):
         "faiss", description="where the vectors are: `faiss`, `milvus`, `redis` or `chroma`"
     )
 
+    faiss_index_from: int = Field(
+        20_000,
+        ge=100,
+        description="`faiss`: a partition with fewer entries is compared entry by entry, a larger one "
+        "through an index that finds over 99 % of the nearest",
+    )
+    faiss_memory_mb: int = Field(
+        2048,
+        ge=1,
+        description="`faiss`: over so many megabytes of vectors, the least recently used models are dropped "
+        "from memory and read again when they are used",
+    )
+
     store_timeout: Seconds = Field(2.0, description="longest wait for one call to a database, in seconds")
     mysql_host: str = Field(
         "127.0.0.1",

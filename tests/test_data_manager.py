@@ -143,7 +143,7 @@ def test_the_index_is_rebuilt_from_the_rows(tmp_path: Path, loss: str) -> None:
     manager = opened(tmp_path)
     manager.insert("m", [new(number) for number in range(100)])
     manager.close()
-    [path] = (tmp_path / "faiss").glob("*.npz")
+    [path] = (tmp_path / "faiss").glob("*.rows")
     before = path.read_bytes()
     manager = opened(tmp_path)
     manager.delete("m", [1])
@@ -154,8 +154,8 @@ def test_the_index_is_rebuilt_from_the_rows(tmp_path: Path, loss: str) -> None:
     else:
         path.write_bytes(before if loss == "older" else before[:-100])
     manager = opened(tmp_path)
-    assert len(manager.vectors.ids(collection_name("m", "hash-v1"))) == 199
     assert nearest(manager, 0, 1) != ["a0"]
+    assert len(manager.vectors.ids(collection_name("m", "hash-v1"))) == 199
     assert all(nearest(manager, number, 1) == [f"a{number}"] for number in range(1, 200))
     manager.close()
 

@@ -64,14 +64,15 @@ class SSDataManager:
         self._locks = [threading.Lock() for _ in range(LOCK_STRIPES)]
 
     def open(self) -> None:
-        """Open both stores, undo what a kill left half written, and make the vectors match the rows."""
+        """Open both stores and undo what a kill left half written.
+
+        A model's vectors are made to match its rows when it is first used: there may be any number.
+        """
         self.vectors.open()
         try:
             self.scalars.open()
             if self.vectors.exclusive:
                 self.scalars.discard_unfinished(time())
-                for model in self.scalars.models():
-                    self._usable_collection(model)
         except BaseException:
             self.close()
             raise
