@@ -6,38 +6,42 @@ those of ``benchmarks.vectors``.
 """
 
 import argparse
-import gc
 import os
 import shutil
-import sqlite3
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
+from uuid import uuid4
 
 import faiss
+import httpx
 import numpy as np
 
-from benchmarks.vectors import Ground, chunks, general, load_ground, near
+from benchmarks.question_pairs import ROOT
+from benchmarks.vectors import CHUNK, Ground, chunks, general, load_ground, near
 from modelcache.embedding.base import Embeddings
+from modelcache.embedding.e5 import E5Embedder
 from modelcache.hashing import digest
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.names import model_key
-from modelcache.manager.reconcile import to_bytes
+from modelcache.manager.reconcile import from_bytes, to_bytes
 from modelcache.manager.scalar_data.base import NewAnswer
-from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS
+from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS, marks
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
+from modelcache.processor.pre import Message, make_question
+from modelcache.settings import Settings
 
-EMBEDDER = "bench"
 MODEL = "gpt-4"
-PARTITION = digest("partition", MODEL)
 DIMENSION = 384
 BATCH = 5000
 QUESTIONS = 400
+TOP_K = 5
 DEPTHS = (1, 5, 10)
 KEPT = Path(tempfile.gettempdir()) / "modelcache_bench" / "questions.npy"
 ANSWER = "An answer of some length, as a model gives it. " * 4
@@ -68,6 +72,8 @@ class Tenants:
     entries_each: int
     p50_ms: float
     one_model_p50_ms: float
+    first_use_p50_ms: float
+    """Of a model's first question after a start, which reads its vectors."""
 
     @property
     def ratio(self) -> float:
@@ -94,10 +100,13 @@ class Inserting:
         return self.raw_seconds / self.seconds
 
 
+Figure = Speed | Memory | Tenants | Start | Inserting
+
+
 def opened(folder: Path) -> SSDataManager:
     """Open SQLite and FAISS in this folder."""
     manager = SSDataManager(
-        SqliteStorage(folder / "modelcache.db"), FaissStore(folder / "faiss", DIMENSION), EMBEDDER
+        SqliteStorage(folder / "modelcache.db"), FaissStore(folder / "faiss", DIMENSION), E5Embedder().name
     )
     manager.open()
     return manager
@@ -112,11 +121,14 @@ def manager_in(folder: Path) -> Iterator[SSDataManager]:
         manager.close()
 
 
-def answers(
-    vectors: Embeddings, first: int, model: str = MODEL, partition: str = PARTITION
-) -> list[NewAnswer]:
+def partition_of(model: str) -> str:
+    """Return the partition of questions to this model with nothing else in their scope."""
+    return make_question(model, {}, [Message("user", "")], Settings()).partition
+
+
+def answers(vectors: Embeddings, first: int, model: str = MODEL) -> list[NewAnswer]:
     """Make entries of these vectors, the first of which is number ``first``."""
-    key = model_key(model)
+    key, partition, embedder = model_key(model), partition_of(model), E5Embedder().name
     return [
         NewAnswer(
             model=model,
@@ -125,7 +137,7 @@ def answers(
             fingerprint=digest(model, number),
             question=f"question number {number}, of ordinary length",
             answer=ANSWER,
-            embedder=EMBEDDER,
+            embedder=embedder,
             embedding=to_bytes(vector),
         )
         for number, vector in enumerate(vectors, start=first)
@@ -165,11 +177,12 @@ def growth(folder: Path, ground: Ground, sizes: Sequence[int], questions: int = 
 
 def speed(manager: SSDataManager, vectors: Embeddings, asked: Embeddings, kind: str) -> Speed:
     """Time each question, and compare what is found with an exact search; the id of row n is n + 1."""
+    partition = partition_of(MODEL)
     found: list[list[int]] = []
     taken: list[float] = []
     for embedding in asked:
         begun = perf_counter()
-        candidates = manager.search(MODEL, PARTITION, embedding, max(DEPTHS))
+        candidates = manager.search(MODEL, partition, embedding, max(DEPTHS))
         taken.append(perf_counter() - begun)
         found.append([candidate.entry.id for candidate in candidates])
     exact = exact_ids(vectors, asked, max(DEPTHS))
@@ -204,8 +217,196 @@ def exact_ids(vectors: Embeddings, asked: Embeddings, depth: int) -> list[list[i
 
 
 def memory(folder: Path, entries: int) -> Memory:
-    """Start the demo on a folder with so many entries, ask it once, and read what it has resident."""
-    with running_demo(folder) as (pid, ask):
-        ask()
-        taken = resident_bytes(pid)
+    """Start the demo on a folder with so many entries, ask it some questions, and read what is resident."""
+    with running_demo(folder) as demo:
+        for number in range(20):
+            demo.ask(f"what is number {number}?")
+        taken = demo.resident_bytes()
     return Memory(entries, taken, taken / entries, taken / entries / (4 * DIMENSION))
+
+
+def start(folder: Path, entries: int, after: str) -> Start:
+    """Time a start on a folder that a service left "stopped" or "killed", just after an insert."""
+    with running_demo(folder) as demo:
+        demo.insert(f"the last before being {after} {uuid4()}")
+        if after == "killed":
+            demo.process.kill()
+    begun = perf_counter()
+    with running_demo(folder) as demo:
+        ready = perf_counter() - begun
+        begun = perf_counter()
+        demo.ask("who is the first to ask?")
+        return Start(entries, after, ready, perf_counter() - begun)
+
+
+def tenants(folder: Path, ground: Ground, models: int, each: int, questions: int = QUESTIONS) -> Tenants:
+    """Time searches spread over many small models, against one model of that size alone."""
+    one = _tenants_p50(folder / "one", ground, 1, each, questions)
+    many = _tenants_p50(folder / "many", ground, models, each, questions)
+    return Tenants(models, each, many[1], one[1], many[0])
+
+
+def _tenants_p50(folder: Path, ground: Ground, models: int, each: int, questions: int) -> tuple[float, float]:
+    """Return the median of each model's first question after a start, and of later ones, in ms."""
+    source = chunks(models * each, ground)
+    vectors = next(source)
+    with manager_in(folder) as manager:
+        for number in range(models):
+            if len(vectors) < each:
+                vectors = np.concatenate([vectors, next(source)])
+            batch, vectors = vectors[:each], vectors[each:]
+            manager.insert(f"model-{number}", answers(batch, number * each, f"model-{number}"))
+    asked = general(questions, ground)
+    chance = np.random.default_rng(5)
+    with manager_in(folder) as manager:
+        order = chance.permutation(models).tolist()
+        first = [_search_ms(manager, number, asked[number % questions]) for number in order]
+        later = [
+            _search_ms(manager, number, asked[place % questions])
+            for place, number in enumerate(chance.integers(models, size=max(questions, models)).tolist())
+        ]
+    return float(np.median(first)), float(np.median(later))
+
+
+def _search_ms(manager: SSDataManager, number: int, embedding: Embeddings) -> float:
+    begun = perf_counter()
+    manager.search(f"model-{number}", partition_of(f"model-{number}"), embedding, TOP_K)
+    return (perf_counter() - begun) * 1000
+
+
+def inserting(folder: Path, ground: Ground, entries: int) -> Inserting:
+    """Time inserts of vectors that are given, against bare SQLite and bare FAISS doing the same."""
+    batches = [
+        answers(vectors[start : start + BATCH], number * CHUNK + start)
+        for number, vectors in enumerate(chunks(entries, ground))
+        for start in range(0, len(vectors), BATCH)
+    ]
+    with manager_in(folder / "ours") as manager:
+        begun = perf_counter()
+        for batch in batches:
+            manager.insert(MODEL, batch)
+        ours = perf_counter() - begun
+    store = SqliteStorage(folder / "raw.db")
+    store.open()
+    index = faiss.IndexFlatIP(DIMENSION)
+    columns = INSERT_COLUMNS.count(",") + 1
+    statement = f"INSERT INTO modelcache_llm_answer ({INSERT_COLUMNS}) VALUES ({marks(range(columns))})"
+    begun = perf_counter()
+    for batch in batches:
+        with store.writing() as cursor:
+            cursor.executemany(statement, [_row(new) for new in batch])
+        index.add(np.stack([from_bytes(new.embedding or b"") for new in batch]))
+    raw = perf_counter() - begun
+    store.close()
+    return Inserting(entries, ours, raw)
+
+
+def _row(new: NewAnswer) -> tuple[object, ...]:
+    """Return the values of INSERT_COLUMNS, of a row that is live at once."""
+    return (
+        *("2026-01-01 00:00:00", "2026-01-01 00:00:00", new.question, new.answer, 0, 0, new.model),
+        *(new.embedding, 0, new.model_key, new.partition, new.fingerprint, new.embedder, None, 0.0),
+    )
+
+
+def wait_until_kept_up(manager: SSDataManager) -> float:
+    """Wait until the index holds what was inserted; returns the seconds that took."""
+    vectors = manager.vectors
+    assert isinstance(vectors, FaissStore)
+    begun = perf_counter()
+    while not vectors.is_kept_up:
+        sleep(0.05)
+    return perf_counter() - begun
+
+
+class Demo:
+    """The demo service in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        environ = {"MODELCACHE_DATA_DIR": str(folder), "MODELCACHE_PORT": "0", "MODELCACHE_EMBEDDER": "e5"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "flask4modelcache_demo.py")],
+            env=os.environ | environ,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        url = self.process.stdout.readline().rpartition(" ")[2].strip()
+        self._http = httpx.Client(base_url=url, timeout=600)
+
+    def wait_ready(self) -> None:
+        while self._http.get("/ready").status_code != 200:
+            sleep(0.01)
+
+    def ask(self, text: str) -> None:
+        query = [{"role": "user", "content": text}]
+        self._post({"type": "query", "scope": {"model": MODEL}, "query": query})
+
+    def insert(self, text: str) -> None:
+        entry = {"query": [{"role": "user", "content": text}], "answer": "a"}
+        self._post({"type": "insert", "scope": {"model": MODEL}, "chat_info": [entry]})
+
+    def resident_bytes(self) -> int:
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in text.splitlines() if line.startswith("VmRSS")]
+        return int(line.split()[1]) * 1024
+
+    def _post(self, body: dict[str, object]) -> None:
+        reply = self._http.post("/modelcache", json=body).json()
+        if reply["errorCode"]:
+            raise RuntimeError(reply["errorDesc"])
+
+    def close(self) -> None:
+        self._http.close()
+        self.process.terminate()
+        self.process.communicate()
+
+
+@contextmanager
+def running_demo(folder: Path) -> Iterator[Demo]:
+    demo = Demo(folder)
+    try:
+        demo.wait_ready()
+        yield demo
+    finally:
+        demo.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--models", type=int, default=10_000)
+    parser.add_argument("--inserts", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, default=None, help="where the data goes; kept if given")
+    parser.add_argument("--only", choices=["growth", "memory", "start", "tenants", "inserting"], nargs="+")
+    asked = parser.parse_args()
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="modelcache-growth-"))
+    wanted = asked.only or ["growth", "memory", "start", "tenants", "inserting"]
+    try:
+        ground = load_ground(KEPT)
+        most = max(asked.sizes)
+        if "growth" in wanted:
+            show(growth(folder / "growth", ground, asked.sizes))
+        if "memory" in wanted:
+            show([memory(folder / "growth", most)])
+        if "start" in wanted:
+            show([start(folder / "growth", most, after) for after in ("stopped", "killed")])
+        if "tenants" in wanted:
+            show([tenants(folder / "tenants", ground, asked.models, 100)])
+        if "inserting" in wanted:
+            show([inserting(folder / "inserting", ground, asked.inserts)])
+    finally:
+        if asked.folder is None:
+            shutil.rmtree(folder)
+    return 0
+
+
+def show(figures: Sequence[Figure]) -> None:
+    for figure in figures:
+        print(figure, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

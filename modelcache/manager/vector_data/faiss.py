@@ -138,6 +138,11 @@ class FaissStore(VectorStore):
                 found.compact()
                 self._account(found)
 
+    @property
+    def is_kept_up(self) -> bool:
+        """Whether no index is being built or made smaller, or about to be."""
+        return self._upkeep is None or self._upkeep.is_done
+
     def _keep_up(self, collection: str) -> None:
         with self._using(collection) as found:
             if found:

@@ -166,14 +166,15 @@ def _like(index: Any, centroids: Centroids) -> Any:
 
 def _empty(centroids: Centroids) -> Any:
     count, dimension = centroids.points.shape
-    quantizer = faiss.IndexFlatIP(dimension)
+    quantizer: Any = faiss.IndexFlatIP(dimension)
     quantizer.add(centroids.points)
     codes = dimension // 2 if dimension % 2 == 0 else dimension
     index: Any = faiss.IndexIVFPQ(quantizer, dimension, count, codes, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = True
     index.is_trained = True
-    # Python frees the quantizer with the last object that refers to it.
-    index.kept_quantizer = quantizer
+    # The index frees it, not Python.
+    quantizer.this.disown()
+    index.own_fields = True
     return index
 
 
@@ -185,5 +186,5 @@ def _filled(empty: Any, centroids: Centroids, arrays: Arrays, slots: Slots) -> A
         ids, places = chunk.astype(np.int64), centroids.assign(vectors)
         empty.add_core(len(chunk), faiss.swig_ptr(vectors), faiss.swig_ptr(ids), faiss.swig_ptr(places))
     fast: Any = faiss.IndexIVFPQFastScan(empty)
-    fast.kept_quantizer = empty.kept_quantizer
+    empty.own_fields, fast.own_fields = False, True
     return fast

@@ -65,14 +65,14 @@ class Arrays(NamedTuple):
         """Return the cosine of the vector in each slot with this one."""
         count = len(slots)
         scores = np.empty(count, np.float32)
+        buffer = np.empty((min(count, BLOCK_ROWS), len(embedding)), np.float32)
         is_run = count > 0 and int(slots[-1]) - int(slots[0]) + 1 == count
         for start in range(0, count, BLOCK_ROWS):
-            stop = min(count, start + BLOCK_ROWS)
-            if is_run:
-                block = self.vectors[int(slots[start]) : int(slots[start]) + stop - start]
-            else:
-                block = self.vectors.take(slots[start:stop], axis=0)
-            np.dot(block.astype(np.float32), embedding, out=scores[start:stop])
+            chosen = slots[start : start + BLOCK_ROWS]
+            block = buffer[: len(chosen)]
+            # A run of slots is read where it is; others are gathered first.
+            block[:] = self.vectors[chosen[0] : chosen[-1] + 1] if is_run else self.vectors[chosen]
+            np.dot(block, embedding, out=scores[start : start + len(chosen)])
         scores *= self.scales[slots]
         return scores
 

@@ -21,6 +21,7 @@ class Upkeep:
         self._work = work
         self._names: SimpleQueue[str | None] = SimpleQueue()
         self._waiting: set[str] = set()
+        self._undone = 0
         self._lock = threading.Lock()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="modelcache-upkeep", daemon=True)
@@ -32,7 +33,13 @@ class Upkeep:
             if name in self._waiting:
                 return
             self._waiting.add(name)
+            self._undone += 1
         self._names.put(name)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is under way or waiting."""
+        return not self._undone
 
     def close(self) -> None:
         """Stop after the work that is under way, which is left alone if it takes too long."""
@@ -52,3 +59,6 @@ class Upkeep:
                 logger.exception("the index of %s could not be kept up", name)
             except Exception:
                 logger.exception("the upkeep of %s failed unexpectedly and goes on", name)
+            finally:
+                with self._lock:
+                    self._undone -= 1
