@@ -147,7 +147,8 @@ class SqlStorage(ScalarStore):
     @repeated_unless_done
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
         now = time()
-        rows = [_answer_row(new, now) for new in answers]
+        created = sql_time(now)
+        rows = [_answer_row(new, created, now) for new in answers]
         with self.writing() as cursor:
             ids = self.insert_answers(cursor, rows)
             tags = [
@@ -428,9 +429,8 @@ class SqlStorage(ScalarStore):
         return changed
 
 
-def _answer_row(new: NewAnswer, now: float) -> tuple[Any, ...]:
+def _answer_row(new: NewAnswer, created: str, now: float) -> tuple[Any, ...]:
     """Return the values of INSERT_COLUMNS."""
-    created = sql_time(now)
     return (
         *(created, created, new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
         *(int(RowState.WRITING), new.model_key, new.partition, new.fingerprint, new.embedder),
