@@ -171,6 +171,7 @@ def _empty(centroids: Centroids) -> Any:
     codes = dimension // 2 if dimension % 2 == 0 else dimension
     index: Any = faiss.IndexIVFPQ(quantizer, dimension, count, codes, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = True
+    index.pq.cp.min_points_per_centroid = 1  # fewer are no reason to warn
     index.is_trained = True
     # The index frees it, not Python.
     quantizer.this.disown()

@@ -26,7 +26,7 @@ class Arrays(NamedTuple):
     partitions: NDArray[np.int64]
     scales: NDArray[np.float32]
     vectors: NDArray[np.int16]
-    """Each divided by its scale: half the memory of float32, and cosines right to about 0.000002."""
+    """Each divided by its scale: half the memory of float32, and cosines right to about 0.00001."""
 
     @classmethod
     def empty(cls, count: int, dimension: int) -> "Arrays":
