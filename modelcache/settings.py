@@ -62,7 +62,7 @@ class Settings(BaseModel):
         30.0, description="seconds that requests in flight get to finish after SIGTERM"
     )
     data_dir: Path = Field(
-        Path("modelcache_data"), description="folder of the SQLite file and the FAISS snapshots"
+        Path("modelcache_data"), description="folder of the SQLite file and the FAISS files"
     )
 
     embedder: str = Field(

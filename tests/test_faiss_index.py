@@ -1,7 +1,10 @@
 """FAISS under thresholds so low that small collections are indexed, extended, compacted and unloaded."""
 
 import random
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +23,8 @@ from modelcache.manager.vector_data.local.cells import Cells
 from modelcache.manager.vector_data.local.collection import Collection
 from tests.contracts import filtered_search
 from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
-from tests.running import wait_until
+from tests.running import ROOT, wait_until
+from tests.write_vectors import BATCH, POOL
 
 INDEX_FROM = 100
 EXTEND_AT = 20
@@ -398,3 +402,35 @@ def test_threads_find_what_they_added_while_all_is_rebuilt(tmp_path: Path) -> No
     for id_ in sorted(kept):
         assert found(store, [A, B][(id_ - 1) // 300 % 2], P, rows[id_ - 1], 1) == [id_]
     store.close()
+
+
+def test_killed_while_files_are_written(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    pool = vectors(POOL)
+    following = 1
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.write_vectors", str(tmp_path), str(following)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for _ in range(chance.randrange(3, 15)):
+            saved = int(process.stdout.readline())
+        time.sleep(chance.random() * 0.02)  # the moment of the kill is what varies
+        process.kill()
+        process.communicate()
+        store = FaissStore(tmp_path, DIMENSION, INDEX_FROM)
+        store.open()
+        ids = store.ids(A).tolist()
+        # What was saved is there; what came after may be. (Deletions of a killed save may be missing.)
+        kept = {id_ for start in range(following, saved + 1, BATCH) for id_ in range(start, start + BATCH)}
+        dead = {id_ for start in range(following, saved + 1, BATCH) for id_ in range(start, start + BATCH, 3)}
+        assert kept - dead <= set(ids)
+        for id_ in ids[-400:]:
+            [hit] = store.search(A, P, pool[id_ % POOL], 1)
+            assert hit.similarity == pytest.approx(1, abs=5e-5)
+            assert hit.id % POOL == id_ % POOL
+        store.close()
+        following = max(ids) + BATCH

@@ -20,6 +20,7 @@ from modelcache.manager.vector_data.local.rows import DEAD, pack
 logger = logging.getLogger(__name__)
 
 ROWS_SUFFIX = ".rows"
+OLD_SUFFIX = ".npz"
 CELLS_SUFFIX = ".cells"
 INDEX_SUFFIX = ".index"
 # A large partition's new vectors are compared one by one until there are so many of them.
@@ -136,6 +137,8 @@ class Collection:
                 # At once, so that a registered model is still registered after a kill.
                 self._file.write(self._contents.rows.arrays)
                 self._was_made = True
+                # Of the first versions; its vectors come from the scalar store's rows.
+                self._file.path.with_suffix(OLD_SUFFIX).unlink(missing_ok=True)
             self._is_loaded = True
         return True
 
