@@ -160,7 +160,7 @@ class Collection:
             if cells := Cells.load(path, self._file.generation, len(arrays.ids)):
                 contents.cells[int(path.stem)] = cells
         if contents.rows.count >= self._index_from:
-            self._note_due(contents, np.unique(contents.rows.arrays.partitions[: contents.rows.count]))
+            self._note_due(contents, contents.by_partition.different())
 
     def is_worth_saving(self) -> bool:
         return self._changes > SAVE_AFTER_CHANGES

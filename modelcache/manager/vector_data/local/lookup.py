@@ -47,15 +47,17 @@ class SlotLookup:
     def find(self, key: int, start: int = 0) -> Slots:
         """Return the slots of a key from slot ``start`` on."""
         state = self._state
-        left, right = np.searchsorted(state.keys, key), np.searchsorted(state.keys, key, side="right")
+        # In the arrays' own types, since numpy would otherwise convert a whole array first.
+        wanted, lowest = np.int64(key), np.int32(start)
+        left, right = np.searchsorted(state.keys, wanted), np.searchsorted(state.keys, wanted, side="right")
         settled = state.slots[left:right]
         if start:
-            settled = settled[np.searchsorted(settled, start) :]
+            settled = settled[np.searchsorted(settled, lowest) :]
         recent = state.recent.get(key)
         if not recent:
             return settled
         slots = np.array(recent, np.int32)
-        return np.concatenate([settled, slots[np.searchsorted(slots, start) :]])
+        return np.concatenate([settled, slots[np.searchsorted(slots, lowest) :]])
 
     def find_last(self, keys: Keys) -> Slots:
         """Return the last slot of each key, -1 where there is none."""
@@ -75,6 +77,13 @@ class SlotLookup:
         state = self._state
         counts = np.searchsorted(state.keys, keys, side="right") - np.searchsorted(state.keys, keys)
         return counts + np.array([len(state.recent.get(key, ())) for key in keys.tolist()], np.int64)
+
+    def different(self) -> Keys:
+        """Return each key once, of those that were there when the last were merged."""
+        keys = self._state.keys
+        is_first = np.ones(len(keys), np.bool_)
+        is_first[1:] = keys[1:] != keys[:-1]
+        return keys[is_first]
 
     @property
     def nbytes(self) -> int:
