@@ -71,5 +71,5 @@ def to_bytes(embedding: Embeddings) -> bytes:
 
 
 def from_bytes(data: bytes) -> Embeddings:
-    """Unpack a row's vector, float32 (dimension,)."""
+    """Unpack a row's vector, float32 (dimension,), or those of several rows in a line."""
     return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)

@@ -132,12 +132,6 @@ class FaissStore(VectorStore):
                 if found:
                     found.save()
 
-    def compact(self, collection: str) -> None:
-        with self._using(collection) as found:
-            if found:
-                found.compact()
-                self._account(found)
-
     @property
     def is_kept_up(self) -> bool:
         """Whether no index is being built or made smaller, or about to be."""

@@ -219,13 +219,6 @@ class Collection:
         if due or is_full:
             self.save()
 
-    def compact(self) -> None:
-        """Give back the room of the dead."""
-        with self._upkeep_lock:
-            if self._contents.rows.dead:
-                self._compact()
-        self.save()
-
     def _note_due(self, contents: Contents, keys: Keys) -> None:
         """Remember which of these partitions want indexing."""
         counts = contents.by_partition.counts(keys)
