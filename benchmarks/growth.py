@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, sleep
@@ -23,7 +23,7 @@ import httpx
 import numpy as np
 
 from benchmarks.question_pairs import ROOT
-from benchmarks.vectors import CHUNK, Ground, chunks, general, load_ground, near
+from benchmarks.vectors import CHUNK, Ground, chunks, general, load_ground, near, realistic
 from modelcache.embedding.base import Embeddings
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.hashing import digest
@@ -100,6 +100,14 @@ class Inserting:
         return self.raw_seconds / self.seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one search found, and how long it took."""
+
+    seconds: float
+    ids: list[int]
+
+
 Figure = Speed | Memory | Tenants | Start | Inserting
 
 
@@ -144,11 +152,11 @@ def answers(vectors: Embeddings, first: int, model: str = MODEL) -> list[NewAnsw
     ]
 
 
-def fill(manager: SSDataManager, vectors: Embeddings, first: int) -> float:
+def fill(manager: SSDataManager, vectors: Embeddings) -> float:
     """Insert these vectors into one model; returns the seconds that the inserts took."""
     seconds = 0.0
     for start in range(0, len(vectors), BATCH):
-        batch = answers(vectors[start : start + BATCH], first + start)
+        batch = answers(vectors[start : start + BATCH], start)
         begun = perf_counter()
         manager.insert(MODEL, batch)
         seconds += perf_counter() - begun
@@ -156,49 +164,46 @@ def fill(manager: SSDataManager, vectors: Embeddings, first: int) -> float:
 
 
 def growth(folder: Path, ground: Ground, sizes: Sequence[int], questions: int = QUESTIONS) -> list[Speed]:
-    """Grow one model through these sizes and measure speed and recall at each."""
-    measured: list[Speed] = []
-    kept = np.empty((0, DIMENSION), np.float32)
-    source = chunks(max(sizes), ground)
-    with manager_in(folder) as manager:
-        for size in sizes:
-            while len(kept) < size:
-                kept = np.concatenate([kept, next(source)])
-            grown = manager.scalars.count(model_key(MODEL))
-            fill(manager, kept[grown:size], grown)
+    """Fill a model of each size, and measure speed and recall of all in turns, which makes them comparable."""
+    vectors = realistic(max(sizes), ground)
+    asked = {(size, "near"): near(vectors[:size], questions, ground) for size in sizes}
+    asked |= {(size, "general"): general(questions, ground) for size in sizes}
+    with ExitStack() as stack:
+        managers = {size: stack.enter_context(manager_in(folder / str(size))) for size in sizes}
+        for size, manager in managers.items():
+            fill(manager, vectors[:size])
             wait_until_kept_up(manager)
-            for kind, asked in (
-                ("near", near(kept[:size], questions, ground)),
-                ("general", general(questions, ground)),
-            ):
-                measured.append(speed(manager, kept[:size], asked, kind))
-    return measured
+            search(manager, MODEL, vectors[0])
+        found: dict[tuple[int, str], list[Found]] = {key: [] for key in asked}
+        for number in range(questions):
+            for (size, kind), embeddings in asked.items():
+                found[size, kind].append(search(managers[size], MODEL, embeddings[number], max(DEPTHS)))
+    return [
+        _speed(size, kind, found[size, kind], exact_ids(vectors[:size], asked[size, kind], max(DEPTHS)))
+        for size, kind in asked
+    ]
 
 
-def speed(manager: SSDataManager, vectors: Embeddings, asked: Embeddings, kind: str) -> Speed:
-    """Time each question, and compare what is found with an exact search; the id of row n is n + 1."""
-    partition = partition_of(MODEL)
-    found: list[list[int]] = []
-    taken: list[float] = []
-    for embedding in asked:
-        begun = perf_counter()
-        candidates = manager.search(MODEL, partition, embedding, max(DEPTHS))
-        taken.append(perf_counter() - begun)
-        found.append([candidate.entry.id for candidate in candidates])
-    exact = exact_ids(vectors, asked, max(DEPTHS))
-    recall = {
-        depth: float(
-            np.mean(
-                [
-                    len(set(a[:depth]) & set(b[:depth])) / min(depth, len(vectors))
-                    for a, b in zip(found, exact, strict=True)
-                ]
-            )
-        )
-        for depth in DEPTHS
-    }
-    p50, p95 = np.percentile(taken, [50, 95]) * 1000
-    return Speed(len(vectors), kind, float(p50), float(p95), recall)
+def search(manager: SSDataManager, model: str, embedding: Embeddings, depth: int = TOP_K) -> Found:
+    """Ask one question, with the model's partition given."""
+    partition = partition_of(model)
+    begun = perf_counter()
+    candidates = manager.search(model, partition, embedding, depth)
+    return Found(perf_counter() - begun, [candidate.entry.id for candidate in candidates])
+
+
+def _speed(size: int, kind: str, found: Sequence[Found], exact: Sequence[Sequence[int]]) -> Speed:
+    recall = {}
+    for depth in DEPTHS:
+        right = [len({*one.ids[:depth]} & {*ids[:depth]}) for one, ids in zip(found, exact, strict=True)]
+        recall[depth] = float(np.mean(right)) / min(depth, size)
+    return Speed(size, kind, *_milliseconds(found), recall)
+
+
+def _milliseconds(found: Sequence[Found]) -> tuple[float, float]:
+    """Return the median and the 95th percentile."""
+    p50, p95 = np.percentile([one.seconds * 1000 for one in found], [50, 95])
+    return float(p50), float(p95)
 
 
 def exact_ids(vectors: Embeddings, asked: Embeddings, depth: int) -> list[list[int]]:
@@ -240,14 +245,26 @@ def start(folder: Path, entries: int, after: str) -> Start:
 
 
 def tenants(folder: Path, ground: Ground, models: int, each: int, questions: int = QUESTIONS) -> Tenants:
-    """Time searches spread over many small models, against one model of that size alone."""
-    one = _tenants_p50(folder / "one", ground, 1, each, questions)
-    many = _tenants_p50(folder / "many", ground, models, each, questions)
-    return Tenants(models, each, many[1], one[1], many[0])
+    """Time searches spread over many small models, in turns with one model of that size alone."""
+    for name, count in (("one", 1), ("many", models)):
+        _fill_models(folder / name, ground, count, each)
+    asked = general(questions, ground)
+    chance = np.random.default_rng(5)
+    with manager_in(folder / "one") as one, manager_in(folder / "many") as many:
+        order = chance.permutation(models).tolist()
+        first = [search(many, f"model-{number}", asked[number % questions]) for number in order]
+        search(one, "model-0", asked[0])
+        in_one: list[Found] = []
+        in_many: list[Found] = []
+        for number in chance.integers(models, size=4 * questions).tolist():
+            embedding = asked[number % questions]
+            in_one.append(search(one, "model-0", embedding))
+            in_many.append(search(many, f"model-{number}", embedding))
+    medians = [_milliseconds(found)[0] for found in (in_many, in_one, first)]
+    return Tenants(models, each, *medians)
 
 
-def _tenants_p50(folder: Path, ground: Ground, models: int, each: int, questions: int) -> tuple[float, float]:
-    """Return the median of each model's first question after a start, and of later ones, in ms."""
+def _fill_models(folder: Path, ground: Ground, models: int, each: int) -> None:
     source = chunks(models * each, ground)
     vectors = next(source)
     with manager_in(folder) as manager:
@@ -256,22 +273,6 @@ def _tenants_p50(folder: Path, ground: Ground, models: int, each: int, questions
                 vectors = np.concatenate([vectors, next(source)])
             batch, vectors = vectors[:each], vectors[each:]
             manager.insert(f"model-{number}", answers(batch, number * each, f"model-{number}"))
-    asked = general(questions, ground)
-    chance = np.random.default_rng(5)
-    with manager_in(folder) as manager:
-        order = chance.permutation(models).tolist()
-        first = [_search_ms(manager, number, asked[number % questions]) for number in order]
-        later = [
-            _search_ms(manager, number, asked[place % questions])
-            for place, number in enumerate(chance.integers(models, size=max(questions, models)).tolist())
-        ]
-    return float(np.median(first)), float(np.median(later))
-
-
-def _search_ms(manager: SSDataManager, number: int, embedding: Embeddings) -> float:
-    begun = perf_counter()
-    manager.search(f"model-{number}", partition_of(f"model-{number}"), embedding, TOP_K)
-    return (perf_counter() - begun) * 1000
 
 
 def inserting(folder: Path, ground: Ground, entries: int) -> Inserting:
@@ -390,9 +391,9 @@ def main() -> int:
         if "growth" in wanted:
             show(growth(folder / "growth", ground, asked.sizes))
         if "memory" in wanted:
-            show([memory(folder / "growth", most)])
+            show([memory(folder / "growth" / str(most), most)])
         if "start" in wanted:
-            show([start(folder / "growth", most, after) for after in ("stopped", "killed")])
+            show([start(folder / "growth" / str(most), most, after) for after in ("stopped", "killed")])
         if "tenants" in wanted:
             show([tenants(folder / "tenants", ground, asked.models, 100)])
         if "inserting" in wanted:
