@@ -164,7 +164,7 @@ def fill(manager: SSDataManager, vectors: Embeddings) -> float:
 
 
 def growth(folder: Path, ground: Ground, sizes: Sequence[int], questions: int = QUESTIONS) -> list[Speed]:
-    """Fill a model of each size, and measure speed and recall of all in turns, which makes them comparable."""
+    """Fill a model of each size, and measure the speed and recall of all, in turns."""
     vectors = realistic(max(sizes), ground)
     asked = {(size, "near"): near(vectors[:size], questions, ground) for size in sizes}
     asked |= {(size, "general"): general(questions, ground) for size in sizes}
