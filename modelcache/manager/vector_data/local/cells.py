@@ -2,8 +2,8 @@
 
 A search looks only into the cells around the question (an inverted file), and there compares 4-bit codes
 (a product quantizer), a hundred at once. What comes out is a few hundred candidates; the caller ranks
-them by their vectors. Against a graph of the same recall this is built in a tenth of the time, takes
-entries at once, and needs half a byte a dimension.
+them by their vectors.
+It takes new entries without being trained anew, and needs little over half a byte a dimension.
 """
 
 import json
