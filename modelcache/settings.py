@@ -63,7 +63,7 @@ class Settings(BaseModel):
         30.0, description="seconds that requests in flight get to finish after SIGTERM"
     )
     data_dir: Path = Field(
-        Path("modelcache_data"), description="folder of the SQLite file and the FAISS snapshots"
+        Path("modelcache_data"), description="folder of the SQLite file and the FAISS files"
     )
 
     embedder: str = Field(
@@ -97,6 +97,18 @@ class Settings(BaseModel):
         "faiss", description="where the vectors are: `faiss`, `milvus`, `redis` or `chroma`"
     )
 
+    faiss_index_from: int = Field(
+        20_000,
+        ge=100,
+        description="`faiss`: a partition with fewer entries is compared entry by entry, a larger one "
+        "through an index that finds over 99 % of the nearest",
+    )
+    faiss_memory_mb: int = Field(
+        2048,
+        ge=1,
+        description="`faiss`: over so many megabytes of vectors, the least recently used models are dropped "
+        "from memory and read again when they are used",
+    )
     exact_memory_mb: int = Field(
         64,
         ge=0,

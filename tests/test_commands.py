@@ -50,7 +50,7 @@ def test_rebuild_makes_one_model_anew(data_dir: Path, capsys: pytest.CaptureFixt
 
 
 def test_lost_vectors_come_back(data_dir: Path) -> None:
-    (data_dir / "faiss" / f"{collection_name('m', 'hash-v1')}.npz").unlink()
+    (data_dir / "faiss" / f"{collection_name('m', 'hash-v1')}.rows").unlink()
     assert main(["--profile", "demo", "reconcile", "--model", "m"]) == 0
     assert semantic_hits(data_dir) == 3
 

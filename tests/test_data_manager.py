@@ -138,12 +138,12 @@ def test_a_truncate_stands_when_the_vector_store_fails(
     assert manager.vectors.ids(collection_name("m", "hash-v1")).tolist() == []
 
 
-@pytest.mark.parametrize("loss", ["no file", "older", "damaged"])
+@pytest.mark.parametrize("loss", ["no file", "older", "damaged", "of an old version"])
 def test_the_index_is_rebuilt_from_the_rows(tmp_path: Path, loss: str) -> None:
     manager = opened(tmp_path)
     manager.insert("m", [new(number) for number in range(100)])
     manager.close()
-    [path] = (tmp_path / "faiss").glob("*.npz")
+    [path] = (tmp_path / "faiss").glob("*.rows")
     before = path.read_bytes()
     manager = opened(tmp_path)
     manager.delete("m", [1])
@@ -151,11 +151,14 @@ def test_the_index_is_rebuilt_from_the_rows(tmp_path: Path, loss: str) -> None:
     manager.close()
     if loss == "no file":
         path.unlink()
+    elif loss == "of an old version":
+        path.rename(path.with_suffix(".npz"))
     else:
         path.write_bytes(before if loss == "older" else before[:-100])
     manager = opened(tmp_path)
-    assert len(manager.vectors.ids(collection_name("m", "hash-v1"))) == 199
     assert nearest(manager, 0, 1) != ["a0"]
+    assert len(manager.vectors.ids(collection_name("m", "hash-v1"))) == 199
+    assert list((tmp_path / "faiss").glob("*.npz")) == []
     assert all(nearest(manager, number, 1) == [f"a{number}"] for number in range(1, 200))
     manager.close()
 

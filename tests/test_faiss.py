@@ -8,7 +8,9 @@ import pytest
 
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.vector_data.base import VectorStore
-from modelcache.manager.vector_data.faiss import SAVE_AFTER_CHANGES, FaissStore
+from modelcache.manager.vector_data.faiss import FaissStore
+from modelcache.manager.vector_data.local import row_file
+from modelcache.manager.vector_data.local.collection import SAVE_AFTER_CHANGES
 from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
 
 
@@ -20,7 +22,7 @@ class TestFaiss(VectorStoreContract):
         store.close()
 
 
-def full_disk(fd: int) -> None:
+def full_disk(*_: object) -> None:
     raise OSError("no space left on device")
 
 
@@ -69,7 +71,7 @@ def test_a_damaged_snapshot_counts_as_empty(tmp_path: Path, damage: str) -> None
     store = opened(tmp_path, dimension)
     store.add(A, range(1, 101), [P] * 100, np.ones((100, dimension), np.float32))
     store.close()
-    [path] = (tmp_path / "faiss").glob("*.npz")
+    [path] = (tmp_path / "faiss").glob("*.rows")
     data = path.read_bytes()
     flipped = data[:-3000] + bytes([data[-3000] ^ 0xFF]) + data[-2999:]
     damaged = {"cut": data[: len(data) // 2], "flipped": flipped, "empty": b"", "garbage": b"x" * 5000}
@@ -109,7 +111,7 @@ def test_a_failed_save_loses_nothing_and_is_tried_again(
     many = SAVE_AFTER_CHANGES + 1
     store.add(A, range(1, many + 1), [P] * many, vectors(many))
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full_disk)
+        patch.setattr(row_file, "_write_record", full_disk)
         with pytest.raises(VectorStoreError):
             store.save()
     assert len(store.ids(A)) == many
@@ -126,6 +128,6 @@ def test_a_full_disk_does_not_keep_the_store_from_closing(
     store = opened(tmp_path)
     store.add(A, [1], [P], vectors(1))
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full_disk)
+        patch.setattr(row_file, "_write_record", full_disk)
         store.close()
     opened(tmp_path).close()

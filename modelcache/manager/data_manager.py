@@ -13,8 +13,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from time import time
 
-import numpy as np
-
 from modelcache.embedding.base import Embeddings
 from modelcache.errors import StoreError, VectorStoreError
 from modelcache.manager.eviction.base import EntryKey
@@ -64,14 +62,15 @@ class SSDataManager:
         self._locks = [threading.Lock() for _ in range(LOCK_STRIPES)]
 
     def open(self) -> None:
-        """Open both stores, undo what a kill left half written, and make the vectors match the rows."""
+        """Open both stores and undo what a kill left half written.
+
+        A model's vectors are made to match its rows when it is first used: there may be any number.
+        """
         self.vectors.open()
         try:
             self.scalars.open()
             if self.vectors.exclusive:
                 self.scalars.discard_unfinished(time())
-                for model in self.scalars.models():
-                    self._usable_collection(model)
         except BaseException:
             self.close()
             raise
@@ -182,13 +181,14 @@ class SSDataManager:
 
     def _add_vectors(self, collection: str, ids: Sequence[int], answers: Sequence[NewAnswer]) -> None:
         embedded = [
-            (id_, new.partition, from_bytes(new.embedding))
+            (id_, new.partition, new.embedding)
             for id_, new in zip(ids, answers, strict=True)
             if new.embedding is not None
         ]
         if embedded:
-            kept_ids, partitions, vectors = zip(*embedded, strict=True)
-            self.vectors.add(collection, kept_ids, partitions, np.stack(vectors), fresh=True)
+            kept_ids, partitions, packed = zip(*embedded, strict=True)
+            vectors = from_bytes(b"".join(packed)).reshape(len(packed), -1)
+            self.vectors.add(collection, kept_ids, partitions, vectors, fresh=True)
 
     def _truncate_vectors(self, collection: str) -> None:
         try:

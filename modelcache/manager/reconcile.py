@@ -43,8 +43,8 @@ def reconcile(
     # In this order: a row is written before its vector, so no vector of a live row looks surplus.
     present = vectors.ids(collection)
     wanted = np.array(scalars.embedded_ids(model_key(model), embedder), np.int64)
-    surplus = np.setdiff1d(present, wanted)
-    missing = np.setdiff1d(wanted, present)
+    surplus = present[~np.isin(present, wanted)]
+    missing = wanted[~np.isin(wanted, present)]
     progress(len(wanted) - len(missing))
     if len(surplus):
         vectors.delete(collection, surplus.tolist())
@@ -71,5 +71,5 @@ def to_bytes(embedding: Embeddings) -> bytes:
 
 
 def from_bytes(data: bytes) -> Embeddings:
-    """Unpack a row's vector, float32 (dimension,)."""
+    """Unpack a row's vector, float32 (dimension,), or those of several rows in a line."""
     return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)

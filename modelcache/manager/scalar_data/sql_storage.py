@@ -47,6 +47,12 @@ LIVE = f"is_deleted = {RowState.LIVE:d}"
 WRITING = f"is_deleted = {RowState.WRITING:d}"
 NOT_DELETED = f"is_deleted IN ({RowState.LIVE:d}, {RowState.WRITING:d})"
 DELETED = f"is_deleted = {RowState.DELETED:d}"
+# A plus keeps a column from being looked up by its index: SQLite would read all live rows, not the few by id.
+ID_AND_LIVE = f"+{LIVE}"
+ID_AND_WRITING = f"+{WRITING}"
+ID_AND_NOT_DELETED = f"+{NOT_DELETED}"
+ID_AND_DELETED = f"+{DELETED}"
+ID_AND_LIVE_IN_MODEL = f"+{LIVE} AND +model_key = ?"
 
 
 class Cursor(Protocol):
@@ -147,7 +153,8 @@ class SqlStorage(ScalarStore):
     @repeated_unless_done
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
         now = time()
-        rows = [_answer_row(new, now) for new in answers]
+        created = sql_time(now)
+        rows = [_answer_row(new, created, now) for new in answers]
         with self.writing() as cursor:
             ids = self.insert_answers(cursor, rows)
             tags = [
@@ -168,17 +175,17 @@ class SqlStorage(ScalarStore):
         losers = sorted(set(ids) - set(winners))
         with self.writing() as cursor:
             self.lock_fingerprints(cursor, sorted(last))
-            changed = self._update_where(cursor, RowState.LIVE, WRITING, "id", winners)
+            changed = self._update_where(cursor, RowState.LIVE, ID_AND_WRITING, "id", winners)
             # They are live already when this call repeats one whose reply was lost.
             if changed != len(winners) and self._count_live_among(cursor, winners) != len(winners):
                 raise ScalarStoreError("rows were removed while they were being written")
-            self._update_where(cursor, RowState.DELETED, WRITING, "id", losers)
+            self._update_where(cursor, RowState.DELETED, ID_AND_WRITING, "id", losers)
             self._retire_older(cursor, last)
 
     @repeated
     def discard(self, ids: Sequence[int]) -> None:
         with self.writing() as cursor:
-            self._update_where(cursor, RowState.DELETED, WRITING, "id", ids)
+            self._update_where(cursor, RowState.DELETED, ID_AND_WRITING, "id", ids)
 
     @repeated
     def discard_unfinished(self, before: float) -> int:
@@ -204,7 +211,7 @@ class SqlStorage(ScalarStore):
             for chunk in chunks(ids, ID_CHUNK):
                 cursor.execute(
                     f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) "
-                    f"AND {LIVE} AND (expires_at IS NULL OR expires_at > ?)",
+                    f"AND {ID_AND_LIVE} AND (expires_at IS NULL OR expires_at > ?)",
                     (*chunk, now),
                 )
                 found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
@@ -215,7 +222,7 @@ class SqlStorage(ScalarStore):
         possible = sorted({id_ for id_ in ids if 0 < id_ <= MAX_ID})
         with self.writing() as cursor:
             return self._update_where(
-                cursor, RowState.DELETED, f"{LIVE} AND model_key = ?", "id", possible, (model_key,)
+                cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", possible, (model_key,)
             )
 
     @repeated_unless_done
@@ -229,7 +236,7 @@ class SqlStorage(ScalarStore):
                 )
                 ids.update(row[0] for row in cursor.fetchall())
             return self._update_where(
-                cursor, RowState.DELETED, f"{LIVE} AND model_key = ?", "id", sorted(ids), (model_key,)
+                cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", sorted(ids), (model_key,)
             )
 
     @repeated_unless_done
@@ -280,7 +287,8 @@ class SqlStorage(ScalarStore):
         with self.writing() as cursor:
             for chunk in chunks(sorted(ids), ID_CHUNK):
                 cursor.execute(
-                    f"SELECT id FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {DELETED}", chunk
+                    f"SELECT id FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {ID_AND_DELETED}",
+                    chunk,
                 )
                 # Named one by one: not every server looks up a DELETE's subselect by index. A deleted
                 # row never changes its state again.
@@ -319,7 +327,7 @@ class SqlStorage(ScalarStore):
             for chunk in chunks(ids, ID_CHUNK):
                 cursor.execute(
                     "SELECT id, partition_key, embedding_data FROM modelcache_llm_answer "
-                    f"WHERE id IN ({marks(chunk)}) AND {NOT_DELETED} AND embedding_data IS NOT NULL",
+                    f"WHERE id IN ({marks(chunk)}) AND {ID_AND_NOT_DELETED} AND embedding_data IS NOT NULL",
                     chunk,
                 )
                 found.extend(StoredEmbedding(*row) for row in cursor.fetchall())
@@ -378,7 +386,8 @@ class SqlStorage(ScalarStore):
         count = 0
         for chunk in chunks(ids, ID_CHUNK):
             cursor.execute(
-                f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {LIVE}", chunk
+                f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {ID_AND_LIVE}",
+                chunk,
             )
             count += int(cursor.fetchone()[0])
         return count
@@ -420,9 +429,8 @@ class SqlStorage(ScalarStore):
         return changed
 
 
-def _answer_row(new: NewAnswer, now: float) -> tuple[Any, ...]:
+def _answer_row(new: NewAnswer, created: str, now: float) -> tuple[Any, ...]:
     """Return the values of INSERT_COLUMNS."""
-    created = sql_time(now)
     return (
         *(created, created, new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
         *(int(RowState.WRITING), new.model_key, new.partition, new.fingerprint, new.embedder),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "modelcache.db"
 BUSY_SECONDS = 10.0
+PAGE_BYTES = 8192
+# A batch of some thousand entries and the pages of its indexes; each connection has its own cache.
+CACHE_KIB = 16_384
 
 # A list of statements for each version of the schema; a change to it is one more list.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -207,6 +210,10 @@ def _connector(path: Path) -> Callable[[], sqlite3.Connection]:
         connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        # A row with its embedding takes 2 kB or more: two would not fit into a page of the usual size.
+        # Only a new file takes this.
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: the log is synced at every commit, so what was acknowledged survives a power cut too.
         connection.execute("PRAGMA synchronous = FULL")

@@ -1,0 +1,1 @@
+"""How the embedded vector store keeps a collection: in memory, in files, and in order."""
