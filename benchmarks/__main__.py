@@ -20,12 +20,17 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 RESULTS = Path(__file__).parent / "results"
 Run = Callable[[Sizes, Path], Iterator[Result]]
 
+# About a minute that no size shortens.
+NOT_QUICK = frozenset({"outage"})
 # A group of rows shares what it starts; each is a function that yields its rows one by one.
 GROUPS = {
     "exact": "benchmarks.exact:run",
     "semantic": "benchmarks.semantic:run",
     "store": "benchmarks.stores:run_local",
     "servers": "benchmarks.stores:run_servers",
+    "growth": "benchmarks.scale:run_growth",
+    "tenants": "benchmarks.scale:run_tenants",
+    "outage": "benchmarks.outage:run",
     "gptcache": "benchmarks.peers:run_gptcache",
     "redisvl": "benchmarks.peers:run_redisvl",
 }
@@ -45,7 +50,8 @@ def main() -> int:
     sizes = QUICK if asked.quick else FULL
     results: list[Result] = []
     with TemporaryDirectory(prefix="modelcache-bench-") as folder:
-        for name in tqdm(asked.names or list(GROUPS), unit="group", disable=None):
+        chosen = asked.names or [name for name in GROUPS if not (asked.quick and name in NOT_QUICK)]
+        for name in tqdm(chosen, unit="group", disable=None):
             home = Path(folder) / name
             home.mkdir()
             for result in _load(GROUPS[name])(sizes, home):

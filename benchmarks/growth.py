@@ -1,16 +1,13 @@
 """How the embedded stores (SQLite and FAISS) bear growth: speed, recall, memory, many models, restarts.
 
-Run it as ``python -m benchmarks.growth``; with all sizes it takes about ten minutes and 6 GB of disk.
-Every figure is of ``SSDataManager.search``, rows and all, without the embedding of the question. Vectors are
-those of ``benchmarks.vectors``.
+With a million entries it takes about ten minutes and 6 GB of disk. Every figure is of
+``SSDataManager.search``, rows and all, without the embedding of the question. Vectors are those of
+``benchmarks.vectors``.
 """
 
-import argparse
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,15 +20,14 @@ import httpx
 import numpy as np
 
 from benchmarks.question_pairs import ROOT
-from benchmarks.vectors import CHUNK, Ground, chunks, general, load_ground, near, realistic
+from benchmarks.vectors import Ground, chunks, general, near, realistic
 from modelcache.embedding.base import Embeddings
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.hashing import digest
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.names import model_key
-from modelcache.manager.reconcile import from_bytes, to_bytes
+from modelcache.manager.reconcile import to_bytes
 from modelcache.manager.scalar_data.base import NewAnswer
-from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS, marks
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
 from modelcache.processor.pre import Message, make_question
@@ -42,8 +38,8 @@ DIMENSION = 384
 BATCH = 5000
 QUESTIONS = 400
 TOP_K = 5
+PARTS = 5
 DEPTHS = (1, 5, 10)
-KEPT = Path(tempfile.gettempdir()) / "modelcache_bench" / "questions.npy"
 ANSWER = "An answer of some length, as a model gives it. " * 4
 
 
@@ -53,7 +49,8 @@ class Speed:
 
     entries: int
     kind: str
-    p50_ms: float
+    p50_ms: list[float]
+    """Of each fifth of the searches."""
     p95_ms: float
     recall: dict[int, float]
 
@@ -70,14 +67,11 @@ class Memory:
 class Tenants:
     models: int
     entries_each: int
-    p50_ms: float
-    one_model_p50_ms: float
+    p50_ms: list[float]
+    """Of each fifth of the searches."""
+    one_model_p50_ms: list[float]
     first_use_p50_ms: float
     """Of a model's first question after a start, which reads its vectors."""
-
-    @property
-    def ratio(self) -> float:
-        return self.p50_ms / self.one_model_p50_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +83,11 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Inserting:
-    entries: int
-    seconds: float
-    raw_seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """How much of the speed of the bare stores is left."""
-        return self.raw_seconds / self.seconds
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """What one search found, and how long it took."""
 
     seconds: float
     ids: list[int]
-
-
-Figure = Speed | Memory | Tenants | Start | Inserting
 
 
 def opened(folder: Path) -> SSDataManager:
@@ -197,13 +176,17 @@ def _speed(size: int, kind: str, found: Sequence[Found], exact: Sequence[Sequenc
     for depth in DEPTHS:
         right = [len({*one.ids[:depth]} & {*ids[:depth]}) for one, ids in zip(found, exact, strict=True)]
         recall[depth] = float(np.mean(right)) / min(depth, size)
-    return Speed(size, kind, *_milliseconds(found), recall)
+    return Speed(size, kind, _medians(found), _percentile(found, 95), recall)
 
 
-def _milliseconds(found: Sequence[Found]) -> tuple[float, float]:
-    """Return the median and the 95th percentile."""
-    p50, p95 = np.percentile([one.seconds * 1000 for one in found], [50, 95])
-    return float(p50), float(p95)
+def _medians(found: Sequence[Found]) -> list[float]:
+    """Return the median milliseconds of each fifth of the searches."""
+    parts = np.array_split([one.seconds * 1000 for one in found], PARTS)
+    return [float(np.median(part)) for part in parts]
+
+
+def _percentile(found: Sequence[Found], percent: float) -> float:
+    return float(np.percentile([one.seconds * 1000 for one in found], percent))
 
 
 def exact_ids(vectors: Embeddings, asked: Embeddings, depth: int) -> list[list[int]]:
@@ -260,8 +243,7 @@ def tenants(folder: Path, ground: Ground, models: int, each: int, questions: int
             embedding = asked[number % questions]
             in_one.append(search(one, "model-0", embedding))
             in_many.append(search(many, f"model-{number}", embedding))
-    medians = [_milliseconds(found)[0] for found in (in_many, in_one, first)]
-    return Tenants(models, each, *medians)
+    return Tenants(models, each, _medians(in_many), _medians(in_one), _percentile(first, 50))
 
 
 def _fill_models(folder: Path, ground: Ground, models: int, each: int) -> None:
@@ -273,41 +255,6 @@ def _fill_models(folder: Path, ground: Ground, models: int, each: int) -> None:
                 vectors = np.concatenate([vectors, next(source)])
             batch, vectors = vectors[:each], vectors[each:]
             manager.insert(f"model-{number}", answers(batch, number * each, f"model-{number}"))
-
-
-def inserting(folder: Path, ground: Ground, entries: int) -> Inserting:
-    """Time inserts of vectors that are given, against bare SQLite and bare FAISS doing the same."""
-    batches = [
-        answers(vectors[start : start + BATCH], number * CHUNK + start)
-        for number, vectors in enumerate(chunks(entries, ground))
-        for start in range(0, len(vectors), BATCH)
-    ]
-    with manager_in(folder / "ours") as manager:
-        begun = perf_counter()
-        for batch in batches:
-            manager.insert(MODEL, batch)
-        ours = perf_counter() - begun
-    store = SqliteStorage(folder / "raw.db")
-    store.open()
-    index = faiss.IndexFlatIP(DIMENSION)
-    columns = INSERT_COLUMNS.count(",") + 1
-    statement = f"INSERT INTO modelcache_llm_answer ({INSERT_COLUMNS}) VALUES ({marks(range(columns))})"
-    begun = perf_counter()
-    for batch in batches:
-        with store.writing() as cursor:
-            cursor.executemany(statement, [_row(new) for new in batch])
-        index.add(np.stack([from_bytes(new.embedding or b"") for new in batch]))
-    raw = perf_counter() - begun
-    store.close()
-    return Inserting(entries, ours, raw)
-
-
-def _row(new: NewAnswer) -> tuple[object, ...]:
-    """Return the values of INSERT_COLUMNS, of a row that is live at once."""
-    return (
-        *("2026-01-01 00:00:00", "2026-01-01 00:00:00", new.question, new.answer, 0, 0, new.model),
-        *(new.embedding, 0, new.model_key, new.partition, new.fingerprint, new.embedder, None, 0.0),
-    )
 
 
 def wait_until_kept_up(manager: SSDataManager) -> float:
@@ -373,41 +320,3 @@ def running_demo(folder: Path) -> Iterator[Demo]:
         yield demo
     finally:
         demo.close()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
-    parser.add_argument("--models", type=int, default=10_000)
-    parser.add_argument("--inserts", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, default=None, help="where the data goes; kept if given")
-    parser.add_argument("--only", choices=["growth", "memory", "start", "tenants", "inserting"], nargs="+")
-    asked = parser.parse_args()
-    folder = asked.folder or Path(tempfile.mkdtemp(prefix="modelcache-growth-"))
-    wanted = asked.only or ["growth", "memory", "start", "tenants", "inserting"]
-    try:
-        ground = load_ground(KEPT)
-        most = max(asked.sizes)
-        if "growth" in wanted:
-            show(growth(folder / "growth", ground, asked.sizes))
-        if "memory" in wanted:
-            show([memory(folder / "growth" / str(most), most)])
-        if "start" in wanted:
-            show([start(folder / "growth" / str(most), most, after) for after in ("stopped", "killed")])
-        if "tenants" in wanted:
-            show([tenants(folder / "tenants", ground, asked.models, 100)])
-        if "inserting" in wanted:
-            show([inserting(folder / "inserting", ground, asked.inserts)])
-    finally:
-        if asked.folder is None:
-            shutil.rmtree(folder)
-    return 0
-
-
-def show(figures: Sequence[Figure]) -> None:
-    for figure in figures:
-        print(figure, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

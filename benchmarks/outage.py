@@ -1,11 +1,8 @@
 """How long requests take while a database does not answer: before it is left alone, and after.
 
-Run it as ``python -m benchmarks.outage``; it starts a MariaDB and a Milvus of its own and pauses them
-one after the other. It takes about a minute.
+A MariaDB and a Milvus of its own are paused one after the other. It takes about a minute.
 """
 
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,8 @@ from typing import Any
 
 from flask import Flask
 
+from benchmarks.measure import Report
+from benchmarks.sizes import Sizes
 from modelcache.app import create_app, get_service
 from tests.client import CacheClient, Json
 from tests.hash_embedder import NEAR, HashEmbedder
@@ -119,15 +118,14 @@ def _paused(server: Server) -> Iterator[None]:
         server.resume()
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure_outage(Path(folder))
-    print(f"{'server, request':22} {'first ms':>9} {'p50 ms':>8} {'slowest ms':>11}")
-    for row in dict.fromkeys(key.rpartition(", ")[0] for key in figures):
-        first, p50, slowest = (figures[f"{row}, {what}"] for what in ("first", "p50", "slowest"))
-        print(f"{row:22} {first:9.0f} {p50:8.2f} {slowest:11.2f}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
+    """Pause each database, and time requests before and after it is left alone."""
+    figures = measure_outage(folder)
+    yield Report(
+        "outage",
+        ("paused, request", "first ms", "p50 ms when left alone", "slowest ms when left alone"),
+        [
+            (row, *(f"{figures[f'{row}, {what}']:.1f}" for what in ("first", "p50", "slowest")))
+            for row in dict.fromkeys(key.rpartition(", ")[0] for key in figures)
+        ],
+    )

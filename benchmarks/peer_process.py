@@ -87,7 +87,8 @@ class RedisVLPeer:
 
 
 def main(name: str, where: str) -> None:
-    engine = E5()
+    # As the product runs it.
+    engine = E5(num_threads=1)
 
     def embed(text: str) -> Any:
         return np.asarray(engine.query([text]), np.float32)[0]

@@ -17,9 +17,24 @@ class Sizes:
     stored: int = 10_000
     """Entries written in one round with their embeddings given."""
     single_inserts: int = 100
+    grown: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    """Entries of one model; each size is compared with 10,000."""
+    searches: int = 400
+    models: int = 10_000
+    real_vectors: bool = True
 
 
 FULL = Sizes()
 QUICK = Sizes(
-    rounds=2, entries=500, exact_requests=500, embedded=10, loaded=48, stored=1_000, single_inserts=10
+    rounds=2,
+    entries=500,
+    exact_requests=500,
+    embedded=10,
+    loaded=48,
+    stored=1_000,
+    single_inserts=10,
+    grown=(1_000, 30_000),
+    searches=50,
+    models=50,
+    real_vectors=False,
 )

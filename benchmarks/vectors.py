@@ -17,10 +17,12 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from tqdm import tqdm
 
 from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from modelcache.embedding.base import Embeddings, normalise_rows
 from modelcache.embedding.e5 import E5Embedder
+from modelcache.embedding.gathering import GatheringEmbedder
 
 SEED = 20261122
 NEIGHBOURS = 8
@@ -81,10 +83,10 @@ def load_ground(kept: Path) -> Ground:
         _embed_questions(folder, kept)
     vectors: Embeddings = np.load(kept)
     # Shuffled, so that what is held out is of both languages.
-    return _ground(np.random.default_rng(SEED).permutation(vectors))
+    return ground_of(np.random.default_rng(SEED).permutation(vectors))
 
 
-def _ground(vectors: Embeddings) -> Ground:
+def ground_of(vectors: Embeddings) -> Ground:
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     found = [
@@ -117,9 +119,11 @@ def _moved(
 def _embed_questions(folder: Path, kept: Path) -> None:
     pairs = [pair for language in FILES for pair in read_pairs(folder, language)]
     texts = sorted({text for pair in pairs for text in (pair.cached, pair.asked)})
-    embedder = E5Embedder()
+    embedder = GatheringEmbedder(E5Embedder())
     embedder.open()
-    vectors = [embedder.embed(texts[start : start + 256]) for start in range(0, len(texts), 256)]
+    starts = range(0, len(texts), 256)
+    vectors = [embedder.embed(texts[start : start + 256]) for start in tqdm(starts, desc="embedding")]
+    embedder.close()
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.with_suffix(".part").open("wb") as file:
         np.save(file, np.concatenate(vectors))

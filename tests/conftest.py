@@ -14,6 +14,19 @@ from tests.hash_embedder import NEAR, HashEmbedder
 from tests.servers import ABSENT
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Have a process that runs a part of the tests tell the first one what it did without."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["absent"] = dict(ABSENT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what such a process did without."""
+    ABSENT.update(getattr(node, "workeroutput", {}).get("absent", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say last which servers were not tested against, and why."""
     for name, reason in ABSENT.items():

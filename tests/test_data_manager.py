@@ -79,6 +79,42 @@ def test_a_failed_insert_leaves_nothing_and_the_old_answer(
     assert manager.scalars.dead_counts() == []
 
 
+@pytest.mark.parametrize("is_taken_back", [True, False])
+def test_an_insert_at_once_that_fails_leaves_nothing_and_the_old_answer(
+    tmp_path: Path, is_taken_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = opened(tmp_path)
+    manager.scalars.exclusive = True
+    [old] = manager.insert("m", [new(0)])
+    original = manager.vectors.add
+
+    def done_and_failed(*arguments: Any, **more: Any) -> None:
+        original(*arguments, **more)
+        raise VectorStoreError("the disk is full")
+
+    def fail(*_: object) -> None:
+        raise VectorStoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.vectors, "add", done_and_failed)
+        if not is_taken_back:
+            patch.setattr(manager.vectors, "delete", fail)
+        with pytest.raises(VectorStoreError):
+            manager.insert("m", [new(0), new(1)])
+    assert (nearest(manager, 0), nearest(manager, 1)) == (["a0"], ["a0"])
+    # Its ids are not given to others, whose vectors would not be the ones that are there.
+    manager.insert("m", [new(2), new(3)])
+    assert nearest(manager, 2)[0] == "a2"
+    assert nearest(manager, 3)[0] == "a3"
+    manager.close()
+    again = opened(tmp_path)
+    again.search("m", P, VECTORS[0], 1)
+    live = {row.id for row in again.scalars.uses(model_key("m"))}
+    assert old in live
+    assert set(again.vectors.ids(collection_name("m", "hash-v1")).tolist()) == live
+    again.close()
+
+
 def test_rows_that_could_not_be_discarded_never_answer(
     manager: SSDataManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

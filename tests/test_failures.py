@@ -36,9 +36,8 @@ FAULTS: list[tuple[str, str, int, str]] = [
     ("query", "vectors.search", 201, "vector store"),
     ("query", "embedder.embed", 201, "embedder"),
     ("insert", "embedder.embed", 301, "embedder"),
-    ("insert", "scalars.add", 302, "scalar store"),
+    ("insert", "scalars.insert_live", 302, "scalar store"),
     ("insert", "vectors.add", 302, "vector store"),
-    ("insert", "scalars.activate", 302, "scalar store"),
     ("remove", "scalars.delete", 402, "scalar store"),
     ("register", "vectors.create", 502, "vector store"),
 ]
@@ -81,7 +80,7 @@ def test_service_recovers_and_a_failed_request_changed_nothing(
     assert client.post(VALID[request_type])["errorCode"] == 0
 
 
-@pytest.mark.parametrize("target", ["vectors.add", "scalars.activate"])
+@pytest.mark.parametrize("target", ["vectors.add", "scalars.insert_live"])
 def test_failed_insert_leaves_the_old_answer(filled: Flask, target: str) -> None:
     client = client_of(filled)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -181,9 +180,9 @@ ERROR_CASES = [
     ErrorCase(201, "query", fault="embedder.embed"),
     ErrorCase(202, "query", fault="embedder.embed", failure=SURPRISE),
     ErrorCase(301, "insert", fault="embedder.embed"),
-    ErrorCase(302, "insert", fault="scalars.add"),
+    ErrorCase(302, "insert", fault="scalars.insert_live"),
     ErrorCase(302, "insert", fault="vectors.add"),
-    ErrorCase(303, "insert", fault="scalars.add", failure=SURPRISE),
+    ErrorCase(303, "insert", fault="scalars.insert_live", failure=SURPRISE),
     ErrorCase(305, "insert", {"scope": {"model": "listed"}}),
     ErrorCase(401, "remove", {"remove_type": "unknown"}),
     ErrorCase(402, "remove", fault="scalars.delete"),

@@ -20,12 +20,10 @@ from tests.running import RunningService, wait_until
 BATCH = 3
 ROUNDS = 8
 STEPS = [
-    ("scalars.add", "before"),
-    ("scalars.add", "after"),
+    ("scalars.insert_live", "before"),
     ("vectors.add", "before"),
     ("vectors.add", "after"),
-    ("scalars.activate", "before"),
-    ("scalars.activate", "after"),
+    ("scalars.insert_live", "after"),
 ]
 SWEEP_STEPS = [("vectors.delete", "before"), ("vectors.delete", "after"), ("scalars.purge", "after")]
 
@@ -54,13 +52,13 @@ def test_killed_inside_an_insert(tmp_path: Path, step: str, moment: str) -> None
 
     again = RunningService(tmp_path).wait_ready()
     assert all(answers(again, "first"))
-    assert answers(again, "second") == [(step, moment) == ("scalars.activate", "after")] * BATCH
+    assert answers(again, "second") == [(step, moment) == ("scalars.insert_live", "after")] * BATCH
     assert again.terminate() == 0
     assert_no_row_is_half_written(tmp_path)
 
 
 def test_killed_while_replacing_an_answer(tmp_path: Path) -> None:
-    service = RunningService(tmp_path, "-m", "tests.serve_hash", "scalars.activate", "before", "2")
+    service = RunningService(tmp_path, "-m", "tests.serve_hash", "vectors.add", "after", "2")
     service.wait_ready().insert([("q", "old")])
     with pytest.raises(requests.ConnectionError):
         service.insert([("q", "new")])

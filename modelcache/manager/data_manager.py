@@ -1,9 +1,10 @@
 """The order in which the two stores are written, and what happens when one of them fails.
 
 The rows are the truth and the vectors an index over them. An insert writes rows (WRITING), then
-vectors, then makes the rows live; a removal soft-deletes the rows, and a sweep later removes the
-vectors, then the rows. Killed between any two steps, what is left is either live and complete or
-not live at all, and ``open`` puts the rest in order.
+vectors, then makes the rows live, or does all three in one transaction where no other process looks on;
+a removal soft-deletes the rows, and a sweep later removes the vectors, then the rows. Killed between
+any two steps, what is left is either live and complete or not live at all, and what is left over of the
+rest is removed later.
 """
 
 import logging
@@ -99,16 +100,9 @@ class SSDataManager:
         collection = self._usable_collection(model)
         self._reconciled.add(collection)
         fingerprints = [new.fingerprint for new in answers]
+        write = self._write_at_once if self.scalars.exclusive else self._write_in_steps
         with self._room_for(model, len(answers)), self._locked(collection):
-            ids = self.scalars.add(answers)
-            acknowledged = False
-            try:
-                self._add_vectors(collection, ids, answers)
-                self.scalars.activate(ids, fingerprints)
-                acknowledged = True
-            finally:
-                if not acknowledged:
-                    self._discard(ids)
+            ids = write(collection, answers)
         if self.eviction is not None:
             live = {fingerprint: id_ for id_, fingerprint in zip(ids, fingerprints, strict=True)}
             entries = [EntryKey(id_, fingerprint) for fingerprint, id_ in live.items()]
@@ -189,6 +183,47 @@ class SSDataManager:
             kept_ids, partitions, packed = zip(*embedded, strict=True)
             vectors = from_bytes(b"".join(packed)).reshape(len(packed), -1)
             self.vectors.add(collection, kept_ids, partitions, vectors, fresh=True)
+
+    def _write_in_steps(self, collection: str, answers: Sequence[NewAnswer]) -> list[int]:
+        """Write rows, then vectors, then make the rows live: other processes see no half of it."""
+        ids = self.scalars.add(answers)
+        acknowledged = False
+        try:
+            self._add_vectors(collection, ids, answers)
+            self.scalars.activate(ids, [new.fingerprint for new in answers])
+            acknowledged = True
+        finally:
+            if not acknowledged:
+                self._discard(ids)
+        return ids
+
+    def _write_at_once(self, collection: str, answers: Sequence[NewAnswer]) -> list[int]:
+        """Write rows and vectors in one transaction of the rows, which only this process sees until then.
+
+        Killed inside, vectors without rows are left, which answer nothing; the next use of the model
+        after the start removes them.
+        """
+        begun: list[int] = []
+
+        def index(ids: list[int]) -> None:
+            begun.extend(ids)
+            self._add_vectors(collection, ids, answers)
+
+        done = False
+        try:
+            ids = self.scalars.insert_live(answers, index)
+            done = True
+        finally:
+            if not done and begun:
+                self._take_back(collection, begun)
+        return ids
+
+    def _take_back(self, collection: str, ids: Sequence[int]) -> None:
+        try:
+            self.vectors.delete(collection, ids)
+        except VectorStoreError:
+            # They have no rows, so they answer nothing, and their ids are not given again.
+            logger.exception("%d vectors of a failed insert could not be removed", len(ids))
 
     def _truncate_vectors(self, collection: str) -> None:
         try:

@@ -1,7 +1,7 @@
 """What every scalar store promises: the rows are the truth, the vectors an index over them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -137,6 +137,14 @@ class ScalarStore(ABC):
         """Write all rows in state WRITING in one transaction and return their ids, in order.
 
         Not to be repeated: every call makes new rows. They answer nothing before ``activate``.
+        """
+
+    @abstractmethod
+    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+        """Do ``add`` and ``activate`` in one transaction, with ``index`` called in between with the ids.
+
+        If ``index`` raises, nothing is written. A process that is killed before the end leaves nothing
+        either, except what ``index`` did: this is for stores that no other process uses. Not to be repeated.
         """
 
     @abstractmethod

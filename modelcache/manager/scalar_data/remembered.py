@@ -1,13 +1,13 @@
 """Exact answers in memory, over a scalar store that no other process writes to."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import Any, cast
 
 from cachetools import LRUCache
 
-from modelcache.manager.scalar_data.base import CachedAnswer, ScalarStore
+from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, ScalarStore
 
 # What an entry takes beside its question and its answer: the record, its hashes, two dict slots.
 ENTRY_BYTES = 600
@@ -53,10 +53,13 @@ class _Remembering:
             self._store.activate(ids, fingerprints)
         finally:
             # Also when it failed: a failure does not tell whether it was done.
-            with self._lock:
-                self._version += 1
-                for fingerprint in fingerprints:
-                    self._entries.pop(fingerprint, None)
+            self._forget(fingerprints)
+
+    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+        try:
+            return self._store.insert_live(answers, index)
+        finally:
+            self._forget([new.fingerprint for new in answers])
 
     def delete(self, model_key: str, ids: Sequence[int]) -> int:
         try:
@@ -88,6 +91,12 @@ class _Remembering:
     def close(self) -> None:
         self._forget_all()
         self._store.close()
+
+    def _forget(self, fingerprints: Sequence[str]) -> None:
+        with self._lock:
+            self._version += 1
+            for fingerprint in fingerprints:
+                self._entries.pop(fingerprint, None)
 
     def _forget_all(self) -> None:
         with self._lock:

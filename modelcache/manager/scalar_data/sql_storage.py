@@ -152,20 +152,18 @@ class SqlStorage(ScalarStore):
 
     @repeated_unless_done
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
-        now = time()
-        created = sql_time(now)
-        rows = [_answer_row(new, created, now) for new in answers]
         with self.writing() as cursor:
-            ids = self.insert_answers(cursor, rows)
-            tags = [
-                (id_, tag_key(new.model_key, tag), tag)
-                for id_, new in zip(ids, answers, strict=True)
-                for tag in dict.fromkeys(new.tags)
-            ]
-            if tags:
-                cursor.executemany(
-                    "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags
-                )
+            return self._insert(cursor, answers, [RowState.WRITING] * len(answers))
+
+    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+        last = {new.fingerprint: place for place, new in enumerate(answers)}
+        winners = set(last.values())
+        states = [RowState.LIVE if place in winners else RowState.DELETED for place in range(len(answers))]
+        with self.writing() as cursor:
+            self.lock_fingerprints(cursor, sorted(last))
+            ids = self._insert(cursor, answers, states)
+            self._retire_older(cursor, {fingerprint: ids[place] for fingerprint, place in last.items()})
+            index(ids)
         return ids
 
     @repeated
@@ -372,6 +370,25 @@ class SqlStorage(ScalarStore):
         with self.writing() as cursor:
             return self._delete_log(cursor, "gmt_create < ?", sql_time(before))
 
+    def _insert(self, cursor: Cursor, answers: Sequence[NewAnswer], states: Sequence[RowState]) -> list[int]:
+        """Insert a row in its state for each answer, with its tags; returns the ids."""
+        now = time()
+        created = sql_time(now)
+        ids = self.insert_answers(
+            cursor,
+            [_answer_row(new, state, created, now) for new, state in zip(answers, states, strict=True)],
+        )
+        tags = [
+            (id_, tag_key(new.model_key, tag), tag)
+            for id_, new in zip(ids, answers, strict=True)
+            for tag in dict.fromkeys(new.tags)
+        ]
+        if tags:
+            cursor.executemany(
+                "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags
+            )
+        return ids
+
     def _delete_log(self, cursor: Cursor, where: str, value: str) -> int:
         table = "modelcache_query_log"
         return self.change_all(cursor, table, f"DELETE FROM {table}", (), where, (value,))
@@ -429,11 +446,11 @@ class SqlStorage(ScalarStore):
         return changed
 
 
-def _answer_row(new: NewAnswer, created: str, now: float) -> tuple[Any, ...]:
+def _answer_row(new: NewAnswer, state: RowState, created: str, now: float) -> tuple[Any, ...]:
     """Return the values of INSERT_COLUMNS."""
     return (
         *(created, created, new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
-        *(int(RowState.WRITING), new.model_key, new.partition, new.fingerprint, new.embedder),
+        *(int(state), new.model_key, new.partition, new.fingerprint, new.embedder),
         *(new.expires_at, now),
     )
 

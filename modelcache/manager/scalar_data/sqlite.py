@@ -95,6 +95,7 @@ class SqliteStorage(SqlStorage):
         self._pool: PooledDB | None = None
         # One writer at a time is SQLite's rule; waiting here is fair and never ends in "busy".
         self._write_lock = threading.Lock()
+        self._last_id = 0
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "SqliteStorage":
@@ -162,10 +163,12 @@ class SqliteStorage(SqlStorage):
             raise ScalarStoreError(f"SQLite: {exc}") from exc
 
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
-        # AUTOINCREMENT keeps the highest id ever given; inside the transaction the next are ours.
+        # AUTOINCREMENT keeps the highest id ever given; inside the transaction the next are ours. A
+        # transaction that was rolled back takes its ids with it, but their vectors may be there yet.
         cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'modelcache_llm_answer'")
         highest = cursor.fetchone()
-        first = (highest[0] if highest else 0) + 1
+        first = max(highest[0] if highest else 0, self._last_id) + 1
+        self._last_id = first + len(rows) - 1
         ids = list(range(first, first + len(rows)))
         cursor.executemany(
             f"INSERT INTO modelcache_llm_answer (id, {INSERT_COLUMNS}) VALUES ({marks(range(16))})",
