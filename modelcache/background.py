@@ -158,13 +158,19 @@ class Sweeper:
         while not self._closing.wait(self._interval):
             try:
                 self._data_manager.vectors.save()
-                lease_seconds = max(LEASE_SECONDS, 3 * self._interval)
-                if self._data_manager.scalars.take_lease(LEASE, self._holder, time(), lease_seconds):
+                if self._is_ours_to_do():
                     self._tidy()
             except StoreError:
                 logger.exception("a sweep failed and will be tried again")
             except Exception:
                 logger.exception("a sweep failed unexpectedly and will be tried again")
+
+    def _is_ours_to_do(self) -> bool:
+        scalars = self._data_manager.scalars
+        # Where no other process can be, the lease of one that was killed need not run out first.
+        return scalars.exclusive or scalars.take_lease(
+            LEASE, self._holder, time(), max(LEASE_SECONDS, 3 * self._interval)
+        )
 
     def _tidy(self) -> None:
         undone = self._data_manager.scalars.discard_unfinished(time() - UNFINISHED_SECONDS)
