@@ -31,6 +31,7 @@ GROUPS = {
     "growth": "benchmarks.scale:run_growth",
     "tenants": "benchmarks.scale:run_tenants",
     "outage": "benchmarks.outage:run",
+    "embedders": "benchmarks.embedders:run",
     "gptcache": "benchmarks.peers:run_gptcache",
     "redisvl": "benchmarks.peers:run_redisvl",
 }

@@ -8,8 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+import matplotlib as mpl
+from matplotlib import pyplot
+
 from benchmarks.measure import Comparison, Report, Result
 
+mpl.use("Agg")
+LATENCIES = "latency-and-recall"
 HEAD = "| name | ours | beside | ratio | to reach | |\n| --- | --- | --- | --- | --- | --- |"
 
 
@@ -58,17 +63,32 @@ def save(results: Sequence[Result], folder: Path) -> None:
         data = {"machine": machine()} | asdict(result)
         name = result.name.replace(", ", "-").replace(" ", "-").lower()
         (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+        if isinstance(result, Report) and result.name == LATENCIES:
+            _plot_latencies(result, folder / "latency.png")
     comparisons = [result for result in results if isinstance(result, Comparison)]
     if comparisons:
         _plot_ratios(comparisons, folder / "ratios.png")
 
 
+def _plot_latencies(table: Report, path: Path) -> None:
+    """Draw the table's third and fourth columns, p50 and p95, over its first, for each kind of question."""
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for kind in dict.fromkeys(line[1] for line in table.lines):
+        lines = [cells for cells in table.lines if cells[1] == kind]
+        entries = [int(cells[0].replace(",", "")) for cells in lines]
+        for column, style in ((2, "o-"), (3, "o:")):
+            label = f"{table.columns[column].removesuffix(' ms')}, {kind} questions"
+            axes.plot(entries, [float(cells[column]) for cells in lines], style, label=label)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("entries of one model")
+    axes.set_ylabel("ms for a search with its rows, without embedding")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
 def _plot_ratios(comparisons: Sequence[Comparison], path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(figsize=(9, 0.6 * len(comparisons) + 1.5), layout="constrained")
     for place, result in enumerate(comparisons):
         # How far beyond the goal, whichever way is better.

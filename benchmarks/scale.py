@@ -6,6 +6,7 @@ from tempfile import gettempdir
 
 from benchmarks import growth
 from benchmarks.measure import Comparison, Report, Result
+from benchmarks.report import LATENCIES
 from benchmarks.sizes import Sizes
 from benchmarks.stocked import random_vectors
 from benchmarks.vectors import Ground, ground_of, load_ground
@@ -31,7 +32,7 @@ def run_growth(sizes: Sizes, folder: Path) -> Iterator[Result]:
         more_is_better=False,
     )
     yield Report(
-        "latency-and-recall",
+        LATENCIES,
         ("entries", "questions", "p50 ms", "p95 ms", "recall@1", "recall@5", "recall@10"),
         [
             (

@@ -22,6 +22,8 @@ class Sizes:
     searches: int = 400
     models: int = 10_000
     real_vectors: bool = True
+    pairs: int = 500
+    """Pairs of duplicates, and as many others, of each language."""
 
 
 FULL = Sizes()
@@ -37,4 +39,5 @@ QUICK = Sizes(
     searches=50,
     models=50,
     real_vectors=False,
+    pairs=20,
 )
