@@ -160,9 +160,8 @@ class SqlStorage(ScalarStore):
         winners = set(last.values())
         states = [RowState.LIVE if place in winners else RowState.DELETED for place in range(len(answers))]
         with self.writing() as cursor:
-            self.lock_fingerprints(cursor, sorted(last))
+            self._update_where(cursor, RowState.DELETED, LIVE, "fingerprint", sorted(last))
             ids = self._insert(cursor, answers, states)
-            self._retire_older(cursor, {fingerprint: ids[place] for fingerprint, place in last.items()})
             index(ids)
         return ids
 
