@@ -16,13 +16,13 @@ from modelcache.manager.scalar_data.remembered import remember
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, put
+from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put
 from tests.running import all_at_once, wait_until
 
 ROOM = 1_000_000
 
 
-class TestRememberedSqlite(ScalarStoreContract):
+class TestRememberedSqlite(ExclusiveScalarStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[ScalarStore]:
         store = remember(SqliteStorage(tmp_path / "modelcache.db"), ROOM)

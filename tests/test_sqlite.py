@@ -10,10 +10,10 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.scalar_data import sqlite as sqlite_module
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
-from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, put
+from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put
 
 
-class TestSqlite(ScalarStoreContract):
+class TestSqlite(ExclusiveScalarStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[ScalarStore]:
         store = SqliteStorage(tmp_path / "rows" / "modelcache.db")

@@ -55,35 +55,6 @@ class ScalarStoreContract:
         assert (found.id, found.question, found.answer, found.hit_count) == (id_, odd, odd, 0)
         assert store.embeddings([id_])[0].embedding == EMBEDDING
 
-    def test_an_insert_at_once_is_live_when_it_returns(self, store: ScalarStore) -> None:
-        [old] = put(store, answer("a", "old"))
-        indexed: list[int] = []
-        ids = store.insert_live(
-            [answer("a", "first"), answer("b", tags=("t",)), answer("a", "second")], indexed.extend
-        )
-        assert indexed == ids
-        assert ids == sorted(ids)
-        assert set(store.get_live([old, *ids], NOW)) == set(ids[1:])
-        found = store.find_exact(answer("a").fingerprint, NOW)
-        assert found is not None
-        assert found.answer == "second"
-        assert store.delete_tagged(model_key("m"), ["t"]) == 1
-
-    def test_an_insert_at_once_that_cannot_be_indexed_changes_nothing(self, store: ScalarStore) -> None:
-        [old] = put(store, answer("a", "old"))
-        begun: list[int] = []
-
-        def fail(ids: list[int]) -> None:
-            begun.extend(ids)
-            raise ValueError("no room")
-
-        with pytest.raises(ValueError, match="no room"):
-            store.insert_live([answer("a", "new"), answer("b")], fail)
-        assert set(store.get_live([old, *begun], NOW)) == {old}
-        assert store.embedded_ids(model_key("m"), "hash-v1") == [old]
-        ids = store.insert_live([answer("b")], lambda ids: None)
-        assert not set(ids) & {old, *begun}
-
     def test_long_answers_come_back_whole(self, store: ScalarStore) -> None:
         text = "长" * 300_000
         [id_] = put(store, answer("q", text))
@@ -314,3 +285,36 @@ class ScalarStoreContract:
         store.close()
         with pytest.raises(ScalarStoreError):
             store.ping()
+
+
+class ExclusiveScalarStoreContract(ScalarStoreContract):
+    """What a store must do besides that one process may have for itself."""
+
+    def test_an_insert_at_once_is_live_when_it_returns(self, store: ScalarStore) -> None:
+        [old] = put(store, answer("a", "old"))
+        indexed: list[int] = []
+        ids = store.insert_live(
+            [answer("a", "first"), answer("b", tags=("t",)), answer("a", "second")], indexed.extend
+        )
+        assert indexed == ids
+        assert ids == sorted(ids)
+        assert set(store.get_live([old, *ids], NOW)) == set(ids[1:])
+        found = store.find_exact(answer("a").fingerprint, NOW)
+        assert found is not None
+        assert found.answer == "second"
+        assert store.delete_tagged(model_key("m"), ["t"]) == 1
+
+    def test_an_insert_at_once_that_cannot_be_indexed_changes_nothing(self, store: ScalarStore) -> None:
+        [old] = put(store, answer("a", "old"))
+        begun: list[int] = []
+
+        def fail(ids: list[int]) -> None:
+            begun.extend(ids)
+            raise ValueError("no room")
+
+        with pytest.raises(ValueError, match="no room"):
+            store.insert_live([answer("a", "new"), answer("b")], fail)
+        assert set(store.get_live([old, *begun], NOW)) == {old}
+        assert store.embedded_ids(model_key("m"), "hash-v1") == [old]
+        ids = store.insert_live([answer("b")], lambda ids: None)
+        assert not set(ids) & {old, *begun}

@@ -139,13 +139,13 @@ class ScalarStore(ABC):
         Not to be repeated: every call makes new rows. They answer nothing before ``activate``.
         """
 
-    @abstractmethod
     def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
         """Do ``add`` and ``activate`` in one transaction, with ``index`` called in between with the ids.
 
-        If ``index`` raises, nothing is written. A process that is killed before the end leaves nothing
-        either, except what ``index`` did: this is for stores that no other process uses. Not to be repeated.
+        Only of stores that can be ``exclusive``. If ``index`` raises, nothing is written. A process that is
+        killed before the end leaves nothing either, except what ``index`` did. Not to be repeated.
         """
+        raise NotImplementedError
 
     @abstractmethod
     def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:

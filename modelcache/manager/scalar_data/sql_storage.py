@@ -153,17 +153,7 @@ class SqlStorage(ScalarStore):
     @repeated_unless_done
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
         with self.writing() as cursor:
-            return self._insert(cursor, answers, [RowState.WRITING] * len(answers))
-
-    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
-        last = {new.fingerprint: place for place, new in enumerate(answers)}
-        winners = set(last.values())
-        states = [RowState.LIVE if place in winners else RowState.DELETED for place in range(len(answers))]
-        with self.writing() as cursor:
-            self._update_where(cursor, RowState.DELETED, LIVE, "fingerprint", sorted(last))
-            ids = self._insert(cursor, answers, states)
-            index(ids)
-        return ids
+            return self.insert_in_states(cursor, answers, [RowState.WRITING] * len(answers))
 
     @repeated
     def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
@@ -172,17 +162,17 @@ class SqlStorage(ScalarStore):
         losers = sorted(set(ids) - set(winners))
         with self.writing() as cursor:
             self.lock_fingerprints(cursor, sorted(last))
-            changed = self._update_where(cursor, RowState.LIVE, ID_AND_WRITING, "id", winners)
+            changed = self.set_state(cursor, RowState.LIVE, ID_AND_WRITING, "id", winners)
             # They are live already when this call repeats one whose reply was lost.
             if changed != len(winners) and self._count_live_among(cursor, winners) != len(winners):
                 raise ScalarStoreError("rows were removed while they were being written")
-            self._update_where(cursor, RowState.DELETED, ID_AND_WRITING, "id", losers)
+            self.set_state(cursor, RowState.DELETED, ID_AND_WRITING, "id", losers)
             self._retire_older(cursor, last)
 
     @repeated
     def discard(self, ids: Sequence[int]) -> None:
         with self.writing() as cursor:
-            self._update_where(cursor, RowState.DELETED, ID_AND_WRITING, "id", ids)
+            self.set_state(cursor, RowState.DELETED, ID_AND_WRITING, "id", ids)
 
     @repeated
     def discard_unfinished(self, before: float) -> int:
@@ -218,7 +208,7 @@ class SqlStorage(ScalarStore):
     def delete(self, model_key: str, ids: Sequence[int]) -> int:
         possible = sorted({id_ for id_ in ids if 0 < id_ <= MAX_ID})
         with self.writing() as cursor:
-            return self._update_where(
+            return self.set_state(
                 cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", possible, (model_key,)
             )
 
@@ -232,7 +222,7 @@ class SqlStorage(ScalarStore):
                     f"SELECT answer_id FROM modelcache_answer_tag WHERE tag_key IN ({marks(chunk)})", chunk
                 )
                 ids.update(row[0] for row in cursor.fetchall())
-            return self._update_where(
+            return self.set_state(
                 cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", sorted(ids), (model_key,)
             )
 
@@ -369,7 +359,9 @@ class SqlStorage(ScalarStore):
         with self.writing() as cursor:
             return self._delete_log(cursor, "gmt_create < ?", sql_time(before))
 
-    def _insert(self, cursor: Cursor, answers: Sequence[NewAnswer], states: Sequence[RowState]) -> list[int]:
+    def insert_in_states(
+        self, cursor: Cursor, answers: Sequence[NewAnswer], states: Sequence[RowState]
+    ) -> list[int]:
         """Insert a row in its state for each answer, with its tags; returns the ids."""
         now = time()
         created = sql_time(now)
@@ -414,7 +406,7 @@ class SqlStorage(ScalarStore):
             kept = [id_ for _, id_ in chunk]
             others = f"{LIVE} AND id NOT IN ({marks(kept)})"
             fingerprints = [fingerprint for fingerprint, _ in chunk]
-            self._update_where(cursor, RowState.DELETED, others, "fingerprint", fingerprints, tuple(kept))
+            self.set_state(cursor, RowState.DELETED, others, "fingerprint", fingerprints, tuple(kept))
 
     def _delete_all(self, cursor: Cursor, condition: str, bound: Sequence[Any]) -> int:
         """Soft-delete every row that meets a condition on its state; return how many."""
@@ -423,7 +415,7 @@ class SqlStorage(ScalarStore):
         values = (int(RowState.DELETED), sql_time(time()))
         return self.change_all(cursor, table, change, values, condition, bound)
 
-    def _update_where(
+    def set_state(
         self,
         cursor: Cursor,
         state: RowState,

@@ -11,7 +11,8 @@ from dbutils.pooled_db import PooledDB
 
 from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.folder_lock import FolderLock
-from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS, Cursor, SqlStorage, marks
+from modelcache.manager.scalar_data.base import NewAnswer, RowState
+from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS, LIVE, Cursor, SqlStorage, marks
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -161,6 +162,16 @@ class SqliteStorage(SqlStorage):
                     connection.close()
         except sqlite3.Error as exc:
             raise ScalarStoreError(f"SQLite: {exc}") from exc
+
+    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+        last = {new.fingerprint: place for place, new in enumerate(answers)}
+        winners = set(last.values())
+        states = [RowState.LIVE if place in winners else RowState.DELETED for place in range(len(answers))]
+        with self.writing() as cursor:
+            self.set_state(cursor, RowState.DELETED, LIVE, "fingerprint", sorted(last))
+            ids = self.insert_in_states(cursor, answers, states)
+            index(ids)
+        return ids
 
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
         # AUTOINCREMENT keeps the highest id ever given; inside the transaction the next are ours. A
