@@ -44,7 +44,11 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(GROUPS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="small sizes, no figures to quote")
     parser.add_argument("--results", type=Path, default=None, help=f"folder of the files, not {RESULTS}")
+    parser.add_argument("--show", action="store_true", help="show what is in the files, and measure nothing")
     asked = parser.parse_args()
+    if asked.show:
+        print(report.tables(*report.load(asked.results or RESULTS)))
+        return 0
     unknown = [name for name in asked.names if name not in GROUPS]
     if unknown:
         parser.error(f"{unknown[0]!r} is none of {', '.join(GROUPS)}")
@@ -58,7 +62,7 @@ def main() -> int:
             for result in _load(GROUPS[name])(sizes, home):
                 results.append(result)
                 tqdm.write(report.line(result), file=sys.stderr)
-    report.show(results)
+    print(report.tables(results, report.machine()))
     if asked.results or not asked.quick:
         report.save(results, asked.results or RESULTS)
     return 0

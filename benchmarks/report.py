@@ -37,37 +37,56 @@ def line(result: Result) -> str:
     return f"{result.name}: {_spread(result.ratios)} (to reach {_goal(result)})"
 
 
-def show(results: Sequence[Result]) -> None:
-    """Print the machine and all tables as Markdown."""
-    print(f"\nMeasured on {machine()}. Median of all rounds, smallest to largest in brackets.\n")
+def tables(results: Sequence[Result], where: str) -> str:
+    """Return the machine and all results as Markdown."""
+    parts = [f"Measured on {where}. Median of all rounds, smallest to largest in brackets."]
     comparisons = [result for result in results if isinstance(result, Comparison)]
     if comparisons:
-        print(HEAD)
-    for result in comparisons:
-        ours, theirs = (f"{_spread(side)} {result.unit}" for side in (result.ours, result.theirs))
-        remark = f"; {result.remark}" if result.remark else ""
-        print(
-            f"| `{result.name}` | {result.ours_is}: {ours} | {result.theirs_is}: {theirs} "
-            f"| {_spread(result.ratios)} | {_goal(result)}{remark} | {'' if result.reached else 'missed'} |"
-        )
+        parts.append("\n".join([HEAD, *map(_row, comparisons)]))
     for table in [result for result in results if isinstance(result, Report)]:
-        print(f"\n{table.name}\n\n| {' | '.join(table.columns)} |\n|{' --- |' * len(table.columns)}")
-        for cells in table.lines:
-            print(f"| {' | '.join(cells)} |")
+        head = f"| {' | '.join(table.columns)} |\n|{' --- |' * len(table.columns)}"
+        parts += [
+            f"`{table.name}`:",
+            "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in table.lines)]),
+        ]
+    return "\n\n".join(parts)
+
+
+def _row(result: Comparison) -> str:
+    ours, theirs = (f"{_spread(side)} {result.unit}" for side in (result.ours, result.theirs))
+    remark = f"; {result.remark}" if result.remark else ""
+    return (
+        f"| `{result.name}` | {result.ours_is}: {ours} | {result.theirs_is}: {theirs} "
+        f"| {_spread(result.ratios)} | {_goal(result)}{remark} | {'' if result.reached else 'missed'} |"
+    )
 
 
 def save(results: Sequence[Result], folder: Path) -> None:
-    """Write each result as JSON and all ratios as a plot; a result of an earlier run is replaced."""
+    """Write each result as JSON, and plots of all that are there; an earlier one of that name is replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
-        data = {"machine": machine()} | asdict(result)
+        kind = "comparison" if isinstance(result, Comparison) else "report"
+        data = {"kind": kind, "machine": machine()} | asdict(result)
         name = result.name.replace(", ", "-").replace(" ", "-").lower()
         (folder / f"{name}.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    every, _ = load(folder)
+    for result in every:
         if isinstance(result, Report) and result.name == LATENCIES:
             _plot_latencies(result, folder / "latency.png")
-    comparisons = [result for result in results if isinstance(result, Comparison)]
+    comparisons = [result for result in every if isinstance(result, Comparison)]
     if comparisons:
         _plot_ratios(comparisons, folder / "ratios.png")
+
+
+def load(folder: Path) -> tuple[list[Result], str]:
+    """Return the results that are kept in a folder, by name, and what they were measured on."""
+    results: list[Result] = []
+    machines: set[str] = set()
+    for path in sorted(folder.glob("*.json")):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        machines.add(data.pop("machine"))
+        results.append(Comparison(**data) if data.pop("kind") == "comparison" else Report(**data))
+    return results, "; ".join(sorted(machines))
 
 
 def _plot_latencies(table: Report, path: Path) -> None:

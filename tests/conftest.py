@@ -11,24 +11,28 @@ from modelcache.app import create_app, get_service
 from modelcache.core import Cache
 from tests.client import CacheClient
 from tests.hash_embedder import NEAR, HashEmbedder
-from tests.servers import ABSENT
+from tests.servers import ABSENT, TOLD
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Have a process that runs a part of the tests tell the first one what it did without."""
+    """Have a process that runs a part of the tests tell the first one what it has to tell."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["absent"] = dict(ABSENT)
+        output |= {"absent": dict(ABSENT), "told": list(TOLD)}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what such a process did without."""
-    ABSENT.update(getattr(node, "workeroutput", {}).get("absent", {}))
+    """Take over what such a process has to tell."""
+    output = getattr(node, "workeroutput", {})
+    ABSENT.update(output.get("absent", {}))
+    TOLD.extend(output.get("told", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say last which servers were not tested against, and why."""
+    """Say what tests counted and, last, which servers were not tested against, and why."""
+    for line in TOLD:
+        terminalreporter.write_line(line)
     for name, reason in ABSENT.items():
         terminalreporter.write_line(f"not tested against {name}: {reason}", yellow=True)
 

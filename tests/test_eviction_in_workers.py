@@ -13,6 +13,7 @@ import requests
 from modelcache.manager.names import model_key
 from tests.client import Json, user
 from tests.running import RunningService, wait_until
+from tests.servers import TOLD
 from tests.store_servers import StoreServers, as_environment
 
 MODEL = "sized"
@@ -122,7 +123,7 @@ def test_the_size_holds_under_load_and_what_is_asked_for_stays(
             assert service.terminate() == 0
     assert load.misses == []
     assert MAX_SIZE // 2 < load.most_rows <= MAX_SIZE + WORKERS * CLEAN_SIZE
-    print(f"eviction book {book}: at most {load.most_rows} rows")
+    TOLD.append(f"eviction book {book}: at most {load.most_rows} live rows seen of a model limited to 1,000")
 
 
 def run(load: Load) -> None:

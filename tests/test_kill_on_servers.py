@@ -16,6 +16,7 @@ from modelcache.app import create_app, get_service
 from tests.client import CacheClient
 from tests.hash_embedder import HashEmbedder
 from tests.running import ROOT
+from tests.servers import TOLD
 from tests.store_servers import StoreServers
 from tests.two_stores import answered, assert_both_stores_agree, insert
 
@@ -104,4 +105,4 @@ def test_killed_at_random_points(operation: str, watcher: Flask, crasher: Crashe
         assert answered(client, model, ["kept"]) == [True]
     assert kept
     assert_both_stores_agree(watcher, model)
-    print(f"{KILLS} kills in {operation}: nothing lost, nothing half there")
+    TOLD.append(f"{KILLS} kills in {operation}: nothing lost, nothing half there")

@@ -15,6 +15,8 @@ LISTENED_PORTS = (10_000, 32_000)
 
 ABSENT: dict[str, str] = {}
 """Servers that could not be had, and why: told at the end of the session."""
+TOLD: list[str] = []
+"""What tests counted: told at the end of the session too."""
 
 
 class ServerAbsentError(Exception):

@@ -176,13 +176,24 @@ class MySQLStorage(SqlStorage):
         def is_worth_it(exc: BaseException) -> bool:
             return isinstance(exc, TransientError) and (when_in_doubt or not exc.in_doubt)
 
+        try:
+            return call()
+        except TransientError as exc:
+            failures: list[TransientError] = [exc]
+
+        def once_more() -> T:
+            # The first try is over: making the machinery of retries costs more than most calls.
+            if failures:
+                raise failures.pop()
+            return call()
+
         # No longer than one statement may take: a server that does not answer is asked once.
         return Retrying(
             retry=retry_if_exception(is_worth_it),
             stop=stop_before_delay(time_left(self.timeout)) | stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
             reraise=True,
-        )(call)
+        )(once_more)
 
     def change_all(
         self, cursor: Cursor, table: str, change: str, values: Sequence[Any], where: str, bound: Sequence[Any]
