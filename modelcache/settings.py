@@ -54,7 +54,7 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    threads: int = Field(8, ge=1, le=512, description="requests a process answers at the same time")
+    threads: int = Field(16, ge=1, le=512, description="requests a process answers at the same time")
     workers: int = Field(
         2, ge=1, le=128, description="processes of flask4modelcache.py; the demo is always one"
     )
