@@ -156,9 +156,20 @@ def growth(folder: Path, ground: Ground, sizes: Sequence[int], questions: int = 
         found: dict[tuple[int, str], list[Found]] = {key: [] for key in asked}
         for number in range(questions):
             for (size, kind), embeddings in asked.items():
-                found[size, kind].append(search(managers[size], MODEL, embeddings[number], max(DEPTHS)))
+                found[size, kind].append(search(managers[size], MODEL, embeddings[number]))
+        # Apart from the speed, which is that of as many candidates as a query looks at.
+        deep = {
+            (size, kind): [search(managers[size], MODEL, each, max(DEPTHS)) for each in embeddings]
+            for (size, kind), embeddings in asked.items()
+        }
     return [
-        _speed(size, kind, found[size, kind], exact_ids(vectors[:size], asked[size, kind], max(DEPTHS)))
+        Speed(
+            size,
+            kind,
+            _medians(found[size, kind]),
+            _percentile(found[size, kind], 95),
+            _recall(size, deep[size, kind], exact_ids(vectors[:size], asked[size, kind], max(DEPTHS))),
+        )
         for size, kind in asked
     ]
 
@@ -171,12 +182,13 @@ def search(manager: SSDataManager, model: str, embedding: Embeddings, depth: int
     return Found(perf_counter() - begun, [candidate.entry.id for candidate in candidates])
 
 
-def _speed(size: int, kind: str, found: Sequence[Found], exact: Sequence[Sequence[int]]) -> Speed:
+def _recall(size: int, found: Sequence[Found], exact: Sequence[Sequence[int]]) -> dict[int, float]:
+    """Return, for each depth, the share of the nearest that was found."""
     recall = {}
     for depth in DEPTHS:
         right = [len({*one.ids[:depth]} & {*ids[:depth]}) for one, ids in zip(found, exact, strict=True)]
         recall[depth] = float(np.mean(right)) / min(depth, size)
-    return Speed(size, kind, _medians(found), _percentile(found, 95), recall)
+    return recall
 
 
 def _medians(found: Sequence[Found]) -> list[float]:

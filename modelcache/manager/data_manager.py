@@ -22,7 +22,7 @@ from modelcache.manager.eviction.sweep import Sweep, SweepLimits
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import from_bytes, reconcile
 from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, ScalarStore
-from modelcache.manager.vector_data.base import VectorStore
+from modelcache.manager.vector_data.base import VectorHit, VectorStore
 
 logger = logging.getLogger(__name__)
 
@@ -119,17 +119,27 @@ class SSDataManager:
         wanted = k + SPARE_HITS
         while True:
             hits = self.vectors.search(collection, partition, embedding, wanted)
-            # A race may have left a vector twice; the nearest counts.
-            nearest = {hit.id: hit.similarity for hit in reversed(hits)}
-            rows = self.scalars.get_live(list(nearest), time())
-            live = [
-                Candidate(rows[id_], nearest[id_])
-                for id_ in reversed(nearest)
-                if id_ in rows and rows[id_].partition == partition
-            ]
+            live = self._live_among(hits, partition, k)
             if len(live) >= k or len(hits) < wanted:
                 return live[:k]
             wanted *= WIDEN_BY
+
+    def _live_among(self, hits: Sequence[VectorHit], partition: str, k: int) -> list[Candidate]:
+        """Return the nearest of these whose rows are live, at least ``k`` if there are so many."""
+        # A race may have left a vector twice; the nearest counts.
+        nearest = {hit.id: hit.similarity for hit in reversed(hits)}
+        order = list(reversed(nearest))
+        live: list[Candidate] = []
+        # As a rule the first rows are all live, and the spare ones need not be read.
+        for ids in (order[:k], order[k:]):
+            if len(live) < k and ids:
+                rows = self.scalars.get_live(ids, time())
+                live += [
+                    Candidate(rows[id_], nearest[id_])
+                    for id_ in ids
+                    if id_ in rows and rows[id_].partition == partition
+                ]
+        return live
 
     def delete(self, model: str, ids: Sequence[int]) -> int:
         """Remove entries of this model by id; they stop answering at once. Returns how many there were."""
