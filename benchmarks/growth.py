@@ -143,7 +143,7 @@ def fill(manager: SSDataManager, vectors: Embeddings) -> float:
 
 
 def growth(folder: Path, ground: Ground, sizes: Sequence[int], questions: int = QUESTIONS) -> list[Speed]:
-    """Fill a model of each size, and measure the speed and recall of all, in turns."""
+    """Fill a model of each size, and measure the speed of all, in turns, and the recall."""
     vectors = realistic(max(sizes), ground)
     asked = {(size, "near"): near(vectors[:size], questions, ground) for size in sizes}
     asked |= {(size, "general"): general(questions, ground) for size in sizes}
@@ -154,9 +154,10 @@ def growth(folder: Path, ground: Ground, sizes: Sequence[int], questions: int = 
             wait_until_kept_up(manager)
             search(manager, MODEL, vectors[0])
         found: dict[tuple[int, str], list[Found]] = {key: [] for key in asked}
-        for number in range(questions):
+        for part in np.array_split(np.arange(questions), PARTS):
+            # Some questions in a row, as a service that has this model meets them.
             for (size, kind), embeddings in asked.items():
-                found[size, kind].append(search(managers[size], MODEL, embeddings[number]))
+                found[size, kind] += [search(managers[size], MODEL, embeddings[number]) for number in part]
         # Apart from the speed, which is that of as many candidates as a query looks at.
         deep = {
             (size, kind): [search(managers[size], MODEL, each, max(DEPTHS)) for each in embeddings]

@@ -20,6 +20,7 @@ from tests.running import RunningService
 
 PEERS_VENV = Path(__file__).parent.parent / ".venv-peers"
 CLIENTS = 8
+ENTRIES_A_REQUEST = 20
 EXACT = b'"hit_type":"exact"'
 SEMANTIC = b'"hit_type":"semantic"'
 OK = b'"errorCode":0'
@@ -89,15 +90,45 @@ def _compare(
         # Entries with vectors of their own, which questions about them are near to.
         inserted = [questions(sizes.embedded, f"inserted {number}") for number in range(rounds)]
         yield Comparison(
-            f"{name}-insert",
+            f"{name}-insert-one",
             "entries inserted one at a time through HTTP",
             f"the same with {other}",
             "entries/s",
             *alternate(
+                f"{name}-insert-one",
+                rounds,
+                lambda number: _insert(service, inserted[number], 1),
+                lambda number: len(inserted[number]) / peer.do("insert", inserted[number])["all"],
+            ),
+            goal=1.0,
+            more_is_better=True,
+        )
+        more = [questions(sizes.embedded, f"more {number}") for number in range(rounds)]
+        yield Comparison(
+            f"{name}-insert",
+            f"entries inserted through HTTP, {ENTRIES_A_REQUEST} a request",
+            f"the same with {other}, which takes one at a time",
+            "entries/s",
+            *alternate(
                 f"{name}-insert",
                 rounds,
-                lambda number: _insert(service, inserted[number]),
-                lambda number: len(inserted[number]) / peer.do("insert", inserted[number])["all"],
+                lambda number: _insert(service, more[number], ENTRIES_A_REQUEST),
+                lambda number: len(more[number]) / peer.do("insert", more[number])["all"],
+            ),
+            goal=1.0,
+            more_is_better=True,
+        )
+        missed = [questions(sizes.embedded, f"missed {number}") for number in range(rounds)]
+        yield Comparison(
+            f"{name}-miss-insert",
+            "misses, each followed by the insert of its answer, through HTTP",
+            f"the same with {other}",
+            "pairs/s",
+            *alternate(
+                f"{name}-miss-insert",
+                rounds,
+                lambda number: _miss_and_insert(service, missed[number]),
+                lambda number: len(missed[number]) / peer.do("miss-insert", missed[number])["all"],
             ),
             goal=1.0,
             more_is_better=True,
@@ -134,8 +165,17 @@ def _compare(
         )
 
 
-def _insert(service: RunningService, texts: Sequence[str]) -> float:
-    return drive(service.url, [request_bytes(insert_body([text])) for text in texts], 1, OK).rate
+def _insert(service: RunningService, texts: Sequence[str], at_once: int) -> float:
+    parts = [texts[start : start + at_once] for start in range(0, len(texts), at_once)]
+    load = drive(service.url, [request_bytes(insert_body(part)) for part in parts], 1, OK)
+    return len(texts) / load.seconds
+
+
+def _miss_and_insert(service: RunningService, texts: Sequence[str]) -> float:
+    requests = []
+    for text in texts:
+        requests += [request_bytes(query_body(text, threshold=1.0)), request_bytes(insert_body([text]))]
+    return len(texts) / drive(service.url, requests, 1, OK).seconds
 
 
 def _ask(service: RunningService, texts: Sequence[str], clients: int, expected: bytes) -> Load:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from openapi_spec_validator import validate
 
+from benchmarks import report
+from benchmarks.__main__ import RESULTS
 from modelcache import __version__
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.settings import settings_table
@@ -38,6 +40,12 @@ def test_the_chinese_readme_lists_the_same_settings() -> None:
         row[:2] for row in settings_rows("README.md")
     ]
     assert all(re.search("[\u4e00-\u9fff]|`cosine`", row[2]) for row in settings_rows("README_CN.md"))
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_readme_shows_the_figures_that_were_measured(readme: str) -> None:
+    shown = (ROOT / readme).read_text(encoding="utf-8").split("<!-- bench -->")[1].split("<!-- /bench -->")[0]
+    assert shown.strip() == report.tables(*report.load(RESULTS))
 
 
 @pytest.fixture(scope="module")
