@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from modelcache.hashing import digest
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 SYSTEM = "system"
+BOUNDARY = "|||"
+ROLE_END = "###"
 
 ScopeValue = str | int | float | bool
 
@@ -75,7 +78,23 @@ def make_question(
 
 def splice(messages: Sequence[Message]) -> str:
     """Render messages as one text: ``role###content|||role###content``."""
-    return "|||".join(f"{message.role}###{message.content}" for message in messages)
+    return BOUNDARY.join(f"{message.role}{ROLE_END}{message.content}" for message in messages)
+
+
+def differing_part(asked: str, cached: str) -> tuple[str, str]:
+    """Cut two spliced dialogues down to the turns from the first that differs to the last that does.
+
+    A content may look like a boundary itself; what is cut is equal on both sides all the same.
+    """
+    before = commonprefix([asked, cached])
+    turn = max(before.rfind(BOUNDARY), 0)
+    role = before.find(ROLE_END, turn)
+    start = role + len(ROLE_END) if role >= 0 else turn
+    asked, cached = asked[start:], cached[start:]
+    behind = commonprefix([asked[::-1], cached[::-1]])[::-1]
+    end = behind.find(BOUNDARY)
+    kept = len(behind) - end if end >= 0 else 0
+    return asked[: len(asked) - kept], cached[: len(cached) - kept]
 
 
 def normalise(text: str) -> str:
