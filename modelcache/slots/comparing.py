@@ -1,14 +1,18 @@
 """Two texts' slots side by side: the first rule by which they differ."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from modelcache.slots.reading import Slots
 from modelcache.slots.tables import Tables
 
 # Names that begin alike are taken for forms of one: India and Indian.
 NAME_STEM = 4
-# Rules whose values are alternatives: agreeing in one is enough.
-ALTERNATIVES = frozenset({"question"})
+# What a direction, a negation, a kind of question or a word with a capital means to the whole is plain only where most
+# of the other words are equal.
+ALIKE = 0.6
+# A Chinese text shares more characters than words, and says plainly what it asks for.
+ALIKE_QUESTION_HAN = 0.3
+SEPARATE = frozenset({"question", "name"})
 
 
 def difference(asked: Slots, cached: Slots, tables: Tables) -> str:
@@ -20,16 +24,20 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     """Give every rule by which two texts differ, the plainest first."""
     yield from _numbers(asked, cached)
     yield from _values(asked, cached, tables)
-    checks: dict[str, Callable[[Slots, Slots], bool]] = {
-        "negation": _negation_differs,
-        "direction": _direction_differs,
-        "name": _name_differs,
-    }
-    for rule, differs in checks.items():
-        if differs(asked, cached):
-            yield rule
-    if _surname_differs(asked.han, cached.han, tables.surnames):
+    alike = _likeness(asked, cached)
+    if alike >= ALIKE and _direction_differs(asked, cached):
+        yield "direction"
+    if _surname_differs(asked.han, cached.han, tables.surnames) or _name_differs(asked, cached, alike):
         yield "name"
+    if alike >= ALIKE and _negation_differs(asked, cached):
+        yield "negation"
+    if alike >= (ALIKE_QUESTION_HAN if asked.han and cached.han else ALIKE) and _question_differs(asked, cached):
+        yield "question"
+
+
+def _likeness(asked: Slots, cached: Slots) -> float:
+    """Return the share of equal words in the longer text."""
+    return len(asked.words & cached.words) / max(len(asked.words), len(cached.words), 1)
 
 
 def _numbers(asked: Slots, cached: Slots) -> Iterator[str]:
@@ -46,10 +54,10 @@ def _values(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     for axis in sorted(asked.values.keys() | cached.values.keys()):
         ours, theirs = asked.values.get(axis, frozenset()), cached.values.get(axis, frozenset())
         rule = asked.rules.get(axis) or cached.rules[axis]
+        if rule in SEPARATE:
+            continue
         if not ours or not theirs:
             differs = rule in tables.one_sided
-        elif rule in ALTERNATIVES:
-            differs = not ours & theirs
         else:
             differs = bool(ours - theirs) and bool(theirs - ours)
         if differs:
@@ -70,11 +78,27 @@ def _direction_differs(asked: Slots, cached: Slots) -> bool:
     )
 
 
-def _name_differs(asked: Slots, cached: Slots) -> bool:
-    ours = [name for name in asked.names if not _has_name(cached, name)]
-    theirs = [name for name in cached.names if not _has_name(asked, name)]
+def _question_differs(asked: Slots, cached: Slots) -> bool:
+    """Tell two kinds of question apart; agreeing in one kind is enough."""
+    ours, theirs = _kinds(asked), _kinds(cached)
+    return bool(ours and theirs) and not ours & theirs and "any" not in ours | theirs
+
+
+def _kinds(slots: Slots) -> frozenset[str]:
+    return slots.values.get("question", frozenset())
+
+
+def _name_differs(asked: Slots, cached: Slots, alike: float) -> bool:
+    """Tell texts that each have a name which the other lacks."""
+    listed, other_listed = (slots.values.get("name", frozenset()) for slots in (asked, cached))
+    ours, theirs = listed - other_listed, other_listed - listed
     if ours and theirs:
         return True
+    if alike >= ALIKE:
+        ours |= {name for name in asked.names if not _has_name(cached, name)}
+        theirs |= {name for name in cached.names if not _has_name(asked, name)}
+        if ours and theirs:
+            return True
     titles = asked.titles and cached.titles
     return bool(titles) and not any(one in other or other in one for one in asked.titles for other in cached.titles)
 
@@ -83,7 +107,7 @@ def _has_name(slots: Slots, name: str) -> bool:
     if name in slots.words:
         return True
     stem = name[:NAME_STEM]
-    return len(stem) == NAME_STEM and any(word.startswith(stem) for word in slots.words)
+    return any(word.startswith(stem) or len(word) > 2 and name.startswith(word) for word in slots.words)
 
 
 def _surname_differs(asked: str, cached: str, surnames: set[str]) -> bool:

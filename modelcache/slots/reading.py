@@ -62,6 +62,7 @@ class Reader:
         rules: dict[str, str] = {}
         numbers = _Numbers(tokens)
         links = []
+        marked: set[int] = set()
         position = 0
         while position < len(tokens):
             marks, length = longest(self.tables.spellings, tokens, position)
@@ -78,6 +79,7 @@ class Reader:
                 if mark.rule == "direction":
                     links.append(_link(tokens, position, length))
                 else:
+                    marked.update(range(position, position + length))
                     values[mark.axis].add(mark.value)
                     rules[mark.axis] = mark.rule
             position += length or 1
@@ -88,7 +90,7 @@ class Reader:
             numbers=numbers.strong,
             vague=frozenset(numbers.vague),
             negation=frozenset(values.get("negation", ())),
-            names=_names(tokens, bool(han)),
+            names=_names(tokens, marked, bool(han)) - self.tables.common,
             words=frozenset(token.text for token in tokens),
             titles=frozenset("".join(title.split()).lower() for title in TITLE.findall(text)),
             links=tuple(links),
@@ -197,10 +199,12 @@ def _parts(tokens: list[Token]) -> frozenset[str]:
     )
 
 
-def _names(tokens: list[Token], chinese: bool) -> frozenset[str]:
+def _names(tokens: list[Token], marked: set[int], chinese: bool) -> frozenset[str]:
+    """Return the words that are names by their looks; those with a meaning in the tables have that one."""
     words = [token for token in tokens if token.kind == "word"]
+    unmarked = {token.text for index, token in enumerate(tokens) if index not in marked}
     if chinese:
-        return frozenset(token.text for token in words if len(token.text) > 1)
+        return frozenset(token.text for token in words if len(token.text) > 1) & unmarked
     capitals = [token for token in words if token.shown[0].isupper()]
     # Where most words begin with a capital, a capital says nothing.
     if len(words) > 2 and len(capitals) * 2 > len(words) + 1:
@@ -212,4 +216,5 @@ def _names(tokens: list[Token], chinese: bool) -> frozenset[str]:
         if token.shown[0].isupper()
         and len(token.text) > 1
         and (index or (first.isupper() and len(first) > 1))
+        and token.text in unmarked
     )

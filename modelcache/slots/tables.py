@@ -10,7 +10,12 @@ from modelcache.errors import ConfigError
 from modelcache.slots.tokens import words_of
 
 FOLDER = Path(__file__).parent
-LISTS = {"negation": ("words", "maybe"), "direction": ("words",), "ignored": ("words",)}
+LISTS = {
+    "negation": ("words", "maybe"),
+    "direction": ("words",),
+    "ignored": ("words",),
+    "common": ("words",),
+}
 VOWELS = frozenset("aeiou")
 
 
@@ -38,6 +43,7 @@ class Tables:
     after_number: Node = field(default_factory=Node)
     one_sided: set[str] = field(default_factory=set)
     surnames: set[str] = field(default_factory=set)
+    common: set[str] = field(default_factory=set)
     off: set[str] = field(default_factory=set)
 
     def add(self, spelling: str, *marks: Mark, after_number: bool = False) -> None:
@@ -84,7 +90,11 @@ def _add_lists(tables: Tables, name: str, section: Any) -> None:
     for key, spellings in _table(section, name).items():
         if key not in LISTS[name]:
             raise ValueError(f"[{name}] has no list {key!r}")
-        for spelling in _strings(spellings, f"{name}.{key}"):
+        checked = _strings(spellings, f"{name}.{key}")
+        if name == "common":
+            tables.common.update(word for spelling in checked for word in words_of(spelling))
+            continue
+        for spelling in checked:
             tables.add(spelling, *([] if name == "ignored" else [Mark(name, name, key)]))
 
 
