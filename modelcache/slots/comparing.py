@@ -12,6 +12,8 @@ NAME_STEM = 4
 ALIKE = 0.6
 # A Chinese text shares more characters than words, and says plainly what it asks for.
 ALIKE_QUESTION_HAN = 0.3
+ALIKE_ONE_SIDED = 0.5
+ALIKE_LISTED = 0.5
 SEPARATE = frozenset({"question", "name"})
 
 
@@ -22,9 +24,9 @@ def difference(asked: Slots, cached: Slots, tables: Tables) -> str:
 
 def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     """Give every rule by which two texts differ, the plainest first."""
-    yield from _numbers(asked, cached)
-    yield from _values(asked, cached, tables)
     alike = _likeness(asked, cached)
+    yield from _numbers(asked, cached)
+    yield from _values(asked, cached, tables, alike)
     if alike >= ALIKE and _direction_differs(asked, cached):
         yield "direction"
     if _surname_differs(asked.han, cached.han, tables.surnames) or _name_differs(asked, cached, alike):
@@ -50,14 +52,15 @@ def _numbers(asked: Slots, cached: Slots) -> Iterator[str]:
         yield next((rule for rule in ("version", "date", "time") if rule in rules), "number")
 
 
-def _values(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
+def _values(asked: Slots, cached: Slots, tables: Tables, alike: float) -> Iterator[str]:
+    floor = 0.0 if asked.han and cached.han else ALIKE_ONE_SIDED
     for axis in sorted(asked.values.keys() | cached.values.keys()):
         ours, theirs = asked.values.get(axis, frozenset()), cached.values.get(axis, frozenset())
         rule = asked.rules.get(axis) or cached.rules[axis]
         if rule in SEPARATE:
             continue
         if not ours or not theirs:
-            differs = rule in tables.one_sided
+            differs = rule in tables.one_sided and alike >= floor
         else:
             differs = bool(ours - theirs) and bool(theirs - ours)
         if differs:
@@ -92,13 +95,13 @@ def _name_differs(asked: Slots, cached: Slots, alike: float) -> bool:
     """Tell texts that each have a name which the other lacks."""
     listed, other_listed = (slots.values.get("name", frozenset()) for slots in (asked, cached))
     ours, theirs = listed - other_listed, other_listed - listed
-    if ours and theirs:
+    if ours and theirs and alike >= (0.0 if asked.han and cached.han else ALIKE_LISTED):
         return True
-    if alike >= ALIKE:
-        ours |= {name for name in asked.names if not _has_name(cached, name)}
-        theirs |= {name for name in cached.names if not _has_name(asked, name)}
-        if ours and theirs:
-            return True
+    unknown = {name for name in asked.names if not _has_name(cached, name)}
+    other_unknown = {name for name in cached.names if not _has_name(asked, name)}
+    rest = max(len(asked.words - unknown), len(cached.words - other_unknown), 1)
+    if len(asked.words & cached.words) / rest >= ALIKE and (ours or unknown) and (theirs or other_unknown):
+        return True
     titles = asked.titles and cached.titles
     return bool(titles) and not any(one in other or other in one for one in asked.titles for other in cached.titles)
 

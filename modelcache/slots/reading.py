@@ -17,11 +17,13 @@ CLOCK_WORDS = frozenset({"点", "时", "am", "pm", "o'clock"})
 VERSION_WORDS = frozenset({"v", "ver", "version", "versions", "版本", "release"})
 # Words before a number that are no product's name.
 PLAIN_WORDS = frozenset(
-    "a about an and are at be between by for from has have in is me my no of on or over than the to under up was "
-    "with".split()
+    "a about an and are at be between by do for from get go has have how i in is it me my no of on or over than the "
+    "to under up was what which with you".split()
 )
+EITHER = frozenset("不没未")
 # One of something, a couple of them, a second: such a number agrees with its absence.
 VAGUE = frozenset({"1", "0"})
+UNITS_OF_THOUSAND = frozenset("米克瓦")
 YEARS = range(1900, 2100)
 
 
@@ -61,7 +63,7 @@ class Reader:
         values: dict[str, set[str]] = defaultdict(set)
         rules: dict[str, str] = {}
         numbers = _Numbers(tokens)
-        links = []
+        turns: list[tuple[int, int, str]] = []
         marked: set[int] = set()
         position = 0
         while position < len(tokens):
@@ -77,7 +79,7 @@ class Reader:
                 if mark.rule == "negation" and _asks_either(tokens, position, length):
                     continue
                 if mark.rule == "direction":
-                    links.append(_link(tokens, position, length))
+                    turns.append((position, length, mark.value))
                 else:
                     marked.update(range(position, position + length))
                     values[mark.axis].add(mark.value)
@@ -93,7 +95,7 @@ class Reader:
             names=_names(tokens, marked, bool(han)) - self.tables.common,
             words=frozenset(token.text for token in tokens),
             titles=frozenset("".join(title.split()).lower() for title in TITLE.findall(text)),
-            links=tuple(links),
+            links=_links(tokens, turns),
             han=han,
         )
 
@@ -142,7 +144,7 @@ class _Numbers:
                 end = start
         else:
             return 0
-        while self._text(end) in SCALES and ":" not in value and value.count(".") < 2:
+        while self._scales(end) and ":" not in value and value.count(".") < 2:
             value, end, vague = scaled(value, SCALES[self._text(end)]), end + 1, vague and end == start
         self._keep(value, start, end, vague)
         return end - start
@@ -167,13 +169,18 @@ class _Numbers:
         else:
             self.strong.setdefault(value, rule)
 
+    def _scales(self, position: int) -> bool:
+        """Tell the scale of 3 千 from the unit of 3 千米."""
+        unit = self._text(position) == "千" and self._text(position + 1) in UNITS_OF_THOUSAND
+        return self._text(position) in SCALES and not unit
+
     def _text(self, position: int) -> str:
         return self.tokens[position].text if 0 <= position < len(self.tokens) else ""
 
 
 def _asks_either(tokens: list[Token], start: int, length: int) -> bool:
     """Tell the 不 and 没 of 能不能, 可以不可以 and of a final 吗 (好不?) from a negation."""
-    if tokens[start].text not in ("不", "没", "未", "没有") and not (tokens[start].text == "没"):
+    if tokens[start].text not in EITHER:
         return False
     end = start + length
     if end == len(tokens):
@@ -185,9 +192,19 @@ def _asks_either(tokens: list[Token], start: int, length: int) -> bool:
     return False
 
 
-def _link(tokens: list[Token], start: int, length: int) -> tuple[frozenset[str], frozenset[str]]:
-    end = start + length
-    return _parts(tokens[max(0, start - NEIGHBOURS) : start]), _parts(tokens[end : end + NEIGHBOURS])
+def _links(
+    tokens: list[Token], turns: list[tuple[int, int, str]]
+) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """Return what is near each direction word on either side, no further than the next such word."""
+    ends = [0, *(start + length for start, length, _ in turns)]
+    starts = [*(start for start, _, _ in turns), len(tokens)]
+    links = []
+    for index, (start, length, value) in enumerate(turns):
+        end = start + length
+        before = _parts(tokens[max(ends[index], start - NEIGHBOURS) : start])
+        behind = _parts(tokens[end : min(starts[index + 1], end + NEIGHBOURS)])
+        links.append((behind, before) if value == "reversed" else (before, behind))
+    return tuple(links)
 
 
 def _parts(tokens: list[Token]) -> frozenset[str]:
@@ -205,9 +222,8 @@ def _names(tokens: list[Token], marked: set[int], chinese: bool) -> frozenset[st
     unmarked = {token.text for index, token in enumerate(tokens) if index not in marked}
     if chinese:
         return frozenset(token.text for token in words if len(token.text) > 1) & unmarked
-    capitals = [token for token in words if token.shown[0].isupper()]
-    # Where most words begin with a capital, a capital says nothing.
-    if len(words) > 2 and len(capitals) * 2 > len(words) + 1:
+    # Where every word begins with a capital, a capital says nothing.
+    if all(token.shown[0].isupper() for token in words):
         return frozenset()
     first = words[0].shown if words else ""
     return frozenset(

@@ -12,7 +12,7 @@ from modelcache.slots.tokens import words_of
 FOLDER = Path(__file__).parent
 LISTS = {
     "negation": ("words", "maybe"),
-    "direction": ("words",),
+    "direction": ("words", "reversed"),
     "ignored": ("words",),
     "common": ("words",),
 }

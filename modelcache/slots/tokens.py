@@ -13,6 +13,7 @@ TOKEN = re.compile(
 )
 # Endings behind an apostrophe that say nothing here; "n't" does.
 SILENT = frozenset({"s", "re", "m", "d", "ll", "ve"})
+ACCENTS = re.compile("[\u0300-\u036f]")
 APOSTROPHES = str.maketrans("’‘`´", "''''")
 
 
@@ -28,6 +29,9 @@ def tokens_of(text: str) -> list[Token]:
     """Split a text; width, case, space and punctuation between tokens are gone."""
     found: list[Token] = []
     folded = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(APOSTROPHES)
+    if not folded.isascii():
+        # Pokémon is Pokemon to whoever types it.
+        folded = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
     for match in TOKEN.finditer(folded):
         shown, kind = match[0], match.lastgroup or ""
         if kind != "word":
