@@ -194,7 +194,7 @@ class Settings(BaseModel):
     )
     slot_guard: bool = Field(
         True,
-        description="refuse a question of the same meaning where a number, a name, a negation or another slot "
+        description="refuse a question of like meaning where a number, a name, a negation or another slot "
         "differs",
     )
     slot_tables: Path | None = Field(

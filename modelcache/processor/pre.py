@@ -1,9 +1,9 @@
 """From messages to a question: what must be equal, what is compared by meaning, what is shown."""
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 from modelcache.hashing import digest
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SYSTEM = "system"
 BOUNDARY = "|||"
 ROLE_END = "###"
+TURN = re.compile(r"(?:\A|\|\|\|)[^|#]+###")
+NEXT_TURN = re.compile(r"\|\|\|[^|#]+###")
 
 ScopeValue = str | int | float | bool
 
@@ -86,15 +88,24 @@ def differing_part(asked: str, cached: str) -> tuple[str, str]:
 
     A content may look like a boundary itself; what is cut is equal on both sides all the same.
     """
-    before = commonprefix([asked, cached])
-    turn = max(before.rfind(BOUNDARY), 0)
-    role = before.find(ROLE_END, turn)
-    start = role + len(ROLE_END) if role >= 0 else turn
+    heads = list(TURN.finditer(asked, 0, _common_length(asked, cached)))
+    start = heads[-1].end() if heads else 0
     asked, cached = asked[start:], cached[start:]
-    behind = commonprefix([asked[::-1], cached[::-1]])[::-1]
-    end = behind.find(BOUNDARY)
-    kept = len(behind) - end if end >= 0 else 0
+    tail = NEXT_TURN.search(asked, len(asked) - _common_length(asked[::-1], cached[::-1]))
+    kept = len(asked) - tail.start() if tail else 0
     return asked[: len(asked) - kept], cached[: len(cached) - kept]
+
+
+def _common_length(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike, by halving: dialogues may be long."""
+    known, limit = 0, min(len(one), len(other))
+    while known < limit:
+        middle = (known + limit + 1) // 2
+        if one[known:middle] == other[known:middle]:
+            known = middle
+        else:
+            limit = middle - 1
+    return known
 
 
 def normalise(text: str) -> str:

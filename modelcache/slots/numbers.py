@@ -2,10 +2,17 @@
 
 from decimal import Decimal
 
-HAN_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "俩": 2}
+HAN_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {
+    "〇": 0,
+    "两": 2,
+    "俩": 2,
+}
 HAN_SMALL = {"十": 10, "百": 100, "千": 1000}
 HAN_LARGE = {"万": 10_000, "亿": 100_000_000}
 HAN_NUMERALS = frozenset([*HAN_DIGITS, *HAN_SMALL, *HAN_LARGE])
+
+# A longer one counts nothing.
+LONGEST_NUMERAL = 30
 
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -50,6 +57,8 @@ def scaled(number: str, scale: int) -> str:
 
 def han_value(numeral: str) -> str:
     """Read a Chinese numeral; one without units, such as 二〇一六, is read digit by digit."""
+    if len(numeral) > LONGEST_NUMERAL:
+        return numeral
     if not any(char in HAN_SMALL or char in HAN_LARGE for char in numeral):
         return plain("".join(str(HAN_DIGITS[char]) for char in numeral))
     total = section = digit = 0
@@ -64,7 +73,9 @@ def han_value(numeral: str) -> str:
             digit = 0
         else:
             unit = HAN_LARGE[char]
-            total = (total + section + digit or 1) * unit
+            section += digit
+            # 一亿二千万: the larger unit before it is not multiplied again.
+            total = total + section * unit if total >= unit and section else (total + section or 1) * unit
             section = digit = 0
     # A last digit without its unit counts the next smaller one: 一千二 is 1200, 三万五 is 35000.
     return str(total + section + digit * (unit // 10 if unit >= 100 else 1))

@@ -81,7 +81,7 @@ def _add_sections(tables: Tables, sections: Mapping[str, Any]) -> None:
             for slot, content in _table(section, name).items():
                 _add_slot(tables, slot, content)
         elif name == "surnames":
-            tables.surnames.update(str(_table(section, name).get("characters", "")))
+            _add_surnames(tables, section)
         else:
             raise ValueError(f"unknown table [{name}]")
 
@@ -106,6 +106,13 @@ def _add_opposites(tables: Tables, name: str, section: Any) -> None:
             for spelling in _strings(side, f"{name}.{axis}"):
                 for form in inflections(spelling) if name == "inflected" else (spelling,):
                     tables.add(form, Mark("opposite", axis, value))
+
+
+def _add_surnames(tables: Tables, section: Any) -> None:
+    characters = _table(section, "surnames").get("characters", "")
+    if not isinstance(characters, str):
+        raise ValueError("surnames.characters must be text")
+    tables.surnames.update(characters)
 
 
 def _add_slot(tables: Tables, slot: str, content: Any) -> None:

@@ -2,15 +2,24 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NamedTuple
 
 HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 TOKEN = re.compile(
     rf"(?P<number>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:[.:]\d+)*)"
-    rf"|(?P<han>[{HAN}])"
+    rf"|(?P<han>[{HAN}]+)"
     rf"|(?P<word>(?:[^\W\d_{HAN}]\.){{2,}}|[^\W\d_{HAN}]+(?:'[^\W\d_{HAN}]+)*(?:\+\+|#)?)"
     r"|(?P<sign>[$€£¥₹%]|->|→)"
 )
+# Words that are no name of anything.
+PLAIN_WORDS = frozenset(
+    {"a", "about", "an", "and", "are", "at", "be", "between", "by", "do", "for", "from", "get", "go", "has"}
+    | {"have", "how", "i", "in", "is", "it", "me", "my", "no", "of", "on", "or", "over", "than", "the", "to"}
+    | {"under", "up", "was", "what", "which", "with", "you"}
+)
+# As many as are in common use.
+HAN_REMEMBERED = 4096
 # Endings behind an apostrophe that say nothing here; "n't" does.
 SILENT = frozenset({"s", "re", "m", "d", "ll", "ve"})
 ACCENTS = re.compile("[\u0300-\u036f]")
@@ -34,7 +43,9 @@ def tokens_of(text: str) -> list[Token]:
         folded = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
     for match in TOKEN.finditer(folded):
         shown, kind = match[0], match.lastgroup or ""
-        if kind != "word":
+        if kind == "han":
+            found.extend(map(_han, shown))
+        elif kind != "word":
             found.append(Token(shown, kind, shown))
         elif "." in shown:
             found.append(_word(shown.replace(".", "")))
@@ -43,6 +54,11 @@ def tokens_of(text: str) -> list[Token]:
         else:
             found.extend(_split_apostrophes(shown))
     return found
+
+
+@lru_cache(HAN_REMEMBERED)
+def _han(character: str) -> Token:
+    return Token(character, "han", character)
 
 
 def _word(shown: str) -> Token:
