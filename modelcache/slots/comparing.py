@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from modelcache.slots.directions import change_places
 from modelcache.slots.reading import Slots
 from modelcache.slots.tables import Tables
+from modelcache.slots.tokens import SMALL_WORDS
 
 # Shares of equal words from which on a difference is plain: in texts put differently, a negation, a direction
 # or a name may well mean the same. Chinese texts share fewer characters and say more with each.
 ALIKE = 0.6
-ALIKE_LISTED = 0.5
+ALIKE_NAMES = 0.5
+ALIKE_ONE_SIDED = 0.5
 ALIKE_QUESTION_HAN = 0.3
+# How many further words, or Chinese characters, may be one text's own: a sentence more is another story.
+FURTHER_WORDS = 2
+FURTHER_HAN = 3
 # Names that begin alike are taken for forms of one: India and Indian.
 NAME_STEM = 4
 # Rules that are not decided by one side's value missing on the other.
@@ -24,27 +29,34 @@ def difference(asked: Slots, cached: Slots, tables: Tables) -> str:
 
 def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     """Give every rule by which two texts differ, the plainest first."""
-    alike = _likeness(asked, cached)
     chinese = bool(asked.han and cached.han)
+    alike = _likeness(asked.words, cached.words)
+    further = _further(asked.words, cached.words)
+    close = alike >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_WORDS)
     yield from _numbers(asked, cached)
-    yield from _values(asked, cached, tables, chinese or alike >= ALIKE_LISTED)
+    yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED)
     if alike >= ALIKE and change_places(asked.links, cached.links):
         yield "direction"
     if (
-        _names_differ(asked, cached, chinese or alike >= ALIKE_LISTED)
+        _names_differ(asked, cached, chinese)
         or _titles_differ(asked, cached)
         or _surnames_differ(asked.han, cached.han, tables.surnames)
     ):
         yield "name"
-    if alike >= ALIKE and _negation_differs(asked, cached):
+    if close and _negation_differs(asked, cached):
         yield "negation"
-    if alike >= (ALIKE_QUESTION_HAN if chinese else ALIKE) and _question_differs(asked, cached):
+    if (close or (chinese and alike >= ALIKE_QUESTION_HAN)) and _question_differs(asked, cached):
         yield "question"
 
 
-def _likeness(asked: Slots, cached: Slots) -> float:
+def _likeness(words: frozenset[str], other_words: frozenset[str]) -> float:
     """Return the share of equal words in the longer text."""
-    return len(asked.words & cached.words) / max(len(asked.words), len(cached.words), 1)
+    return len(words & other_words) / max(len(words), len(other_words), 1)
+
+
+def _further(words: frozenset[str], other_words: frozenset[str]) -> int:
+    """Return how many words with a meaning of their own one text has that the other lacks."""
+    return max(len(words - other_words - SMALL_WORDS), len(other_words - words - SMALL_WORDS))
 
 
 def _of(slots: Slots, rule: str, axis: str | None = None) -> frozenset[str]:
@@ -85,18 +97,19 @@ def _question_differs(asked: Slots, cached: Slots) -> bool:
     return bool(ours and theirs) and not ours & theirs and "any" not in ours | theirs
 
 
-def _names_differ(asked: Slots, cached: Slots, plain: bool) -> bool:
+def _names_differ(asked: Slots, cached: Slots, chinese: bool) -> bool:
     """Tell texts that each have a name which the other lacks, listed in the tables or told by its looks."""
-    ours, theirs = _of(asked, "name"), _of(cached, "name")
-    ours, theirs = ours - theirs, theirs - ours
-    if ours and theirs and plain:
+    listed, other_listed = _of(asked, "name"), _of(cached, "name")
+    ours, theirs = listed - other_listed, other_listed - listed
+    if chinese and ours and theirs:
         return True
     unknown = {name for name in asked.names if not _has_name(cached, name)}
     other_unknown = {name for name in cached.names if not _has_name(asked, name)}
     if not ((ours or unknown) and (theirs or other_unknown)):
         return False
-    rest = max(len(asked.words - unknown), len(cached.words - other_unknown), 1)
-    return len(asked.words & cached.words) / rest >= ALIKE
+    words, other_words = asked.words - unknown, cached.words - other_unknown
+    close = chinese or _further(words, other_words) <= FURTHER_WORDS
+    return close and _likeness(words, other_words) >= ALIKE_NAMES
 
 
 def _has_name(slots: Slots, name: str) -> bool:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 from modelcache.manager.data_manager import Candidate
 from modelcache.processor.pre import Question, differing_part
 from modelcache.slots.comparing import difference
-from modelcache.slots.reading import Reader
+from modelcache.slots.reading import Reader, Slots
 from modelcache.slots.tables import Tables, load_tables
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
+# Short texts are remembered with their slots: popular entries are compared again and again.
 REMEMBERED_TEXTS = 2048
+REMEMBERED_CHARS = 256
 
 
 class SlotGuard:
@@ -21,8 +23,8 @@ class SlotGuard:
     def __init__(self, tables: Tables | None) -> None:
         """Without tables nothing is refused."""
         self._tables = tables
-        if tables is not None:
-            self._read = lru_cache(REMEMBERED_TEXTS)(Reader(tables).read)
+        self._reader = Reader(tables or Tables())
+        self._remembering = lru_cache(REMEMBERED_TEXTS)(self._reader.read)
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "SlotGuard":
@@ -38,3 +40,6 @@ class SlotGuard:
         if self._tables is None or asked == cached:
             return ""
         return difference(self._read(asked), self._read(cached), self._tables)
+
+    def _read(self, text: str) -> Slots:
+        return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._reader.read(text)

@@ -18,6 +18,26 @@ PLAIN_WORDS = frozenset(
     | {"have", "how", "i", "in", "is", "it", "me", "my", "no", "of", "on", "or", "over", "than", "the", "to"}
     | {"under", "up", "was", "what", "which", "with", "you"}
 )
+# Those, and the words of a question's form: which of them it uses is a matter of style.
+SMALL_WORDS = PLAIN_WORDS | frozenset(
+    {
+        "can",
+        "cannot",
+        "could",
+        "did",
+        "do",
+        "does",
+        "n't",
+        "not",
+        "never",
+        "should",
+        "were",
+        "will",
+        "without",
+    }
+    | {"would", "am", "any", "be", "if", "one", "so", "some", "that", "there", "this", "we"}
+    | {"how", "when", "where", "who", "why"}
+)
 # As many as are in common use.
 HAN_REMEMBERED = 4096
 # Endings behind an apostrophe that say nothing here; "n't" does.
