@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 TOKEN = re.compile(
-    rf"(?P<number>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:[.:]\d+)*)"
-    rf"|(?P<han>[{HAN}]+)"
+    rf"(?P<han>[{HAN}]+)"
+    rf"|(?P<number>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?!\d)|\d+(?:[.:]\d+)*)"
     rf"|(?P<word>(?:[^\W\d_{HAN}]\.){{2,}}|[^\W\d_{HAN}]+(?:'[^\W\d_{HAN}]+)*(?:\+\+|#)?)"
     r"|(?P<sign>[$€£¥₹%]|->|→)"
 )
@@ -25,7 +25,6 @@ SMALL_WORDS = PLAIN_WORDS | frozenset(
         "cannot",
         "could",
         "did",
-        "do",
         "does",
         "n't",
         "not",
@@ -34,16 +33,16 @@ SMALL_WORDS = PLAIN_WORDS | frozenset(
         "were",
         "will",
         "without",
+        "would",
     }
-    | {"would", "am", "any", "be", "if", "one", "so", "some", "that", "there", "this", "we"}
-    | {"how", "when", "where", "who", "why"}
+    | {"am", "any", "if", "one", "so", "some", "that", "there", "this", "we", "when", "where", "who", "why"}
 )
 # As many as are in common use.
 HAN_REMEMBERED = 4096
 # Endings behind an apostrophe that say nothing here; "n't" does.
 SILENT = frozenset({"s", "re", "m", "d", "ll", "ve"})
+ACCENTED = re.compile("[\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff]")
 ACCENTS = re.compile("[\u0300-\u036f]")
-APOSTROPHES = str.maketrans("’‘`´", "''''")
 
 
 class Token(NamedTuple):
@@ -57,8 +56,8 @@ class Token(NamedTuple):
 def tokens_of(text: str) -> list[Token]:
     """Split a text; width, case, space and punctuation between tokens are gone."""
     found: list[Token] = []
-    folded = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(APOSTROPHES)
-    if not folded.isascii():
+    folded = unicodedata.normalize("NFKC", text).replace("’", "'").replace("‘", "'")
+    if ACCENTED.search(folded):
         # Pokémon is Pokemon to whoever types it.
         folded = unicodedata.normalize("NFC", ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
     for match in TOKEN.finditer(folded):
