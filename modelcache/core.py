@@ -18,6 +18,7 @@ from modelcache.processor.pre import Question
 from modelcache.settings import MEGABYTE, Settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
+from modelcache.slots.guard import SlotGuard
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Cache:
     """The embedder, for requests."""
     data_manager: SSDataManager
     evaluation: SimilarityEvaluation
+    slot_guard: SlotGuard
     post_process: Callable[[Sequence[Candidate]], Candidate]
     writer: BackgroundWriter
     sweeper: Sweeper
@@ -40,6 +42,7 @@ class Cache:
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
         evaluation = get_evaluation(settings)
+        slot_guard = SlotGuard.from_settings(settings)
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
@@ -55,6 +58,7 @@ class Cache:
             gathering=gathering,
             data_manager=data_manager,
             evaluation=evaluation,
+            slot_guard=slot_guard,
             post_process=POST_PROCESSES[settings.post_process],
             writer=BackgroundWriter(
                 data_manager.scalars, settings.background_queue_size, data_manager.eviction

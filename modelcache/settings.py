@@ -192,6 +192,16 @@ class Settings(BaseModel):
     post_process: Literal["first", "random_one"] = Field(
         "first", description="which accepted entry answers: the nearest (`first`) or `random_one`"
     )
+    slot_guard: bool = Field(
+        True,
+        description="refuse a question of like meaning where a number, a name, a negation or another slot "
+        "differs",
+    )
+    slot_tables: Path | None = Field(
+        None,
+        description="file of further slot tables, in the format of those in `modelcache/slots`, which it "
+        "adds to",
+    )
     system_prompt: Literal["partition", "splice"] = Field(
         "partition",
         description="`partition`: only entries under an equal system prompt are compared; "

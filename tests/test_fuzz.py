@@ -30,6 +30,7 @@ QUERY_KEYS = {"errorCode", "errorDesc", "cacheHit", "delta_time", "hit_query", "
     "similarity",
     "hit_id",
     "hit_type",
+    "veto",
 }
 KEYS = {"query": QUERY_KEYS, "insert": INSERT_KEYS, "remove": REMOVE_KEYS, "register": REMOVE_KEYS}
 # Nothing is broken here, so every failure is the request's own: none of 201, 202, 301, 302, 303, 402, 502.

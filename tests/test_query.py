@@ -35,6 +35,7 @@ def test_exact_hit(client: CacheClient) -> None:
         "similarity": 1.0,
         "hit_id": entry,
         "hit_type": "exact",
+        "veto": "",
     }
 
 
@@ -51,6 +52,7 @@ def test_semantic_hit(client: CacheClient) -> None:
         "answer": "a",
         "hit_id": entry,
         "hit_type": "semantic",
+        "veto": "",
     }
 
 
@@ -66,6 +68,7 @@ def test_miss_in_an_empty_cache_compared_nothing(client: CacheClient) -> None:
         "similarity": None,
         "hit_id": None,
         "hit_type": "",
+        "veto": "",
     }
 
 

@@ -21,6 +21,7 @@ QUERY_KEYS = {
     "similarity",
     "hit_id",
     "hit_type",
+    "veto",
 }
 INSERT_KEYS = {"errorCode", "errorDesc", "writeStatus", "ids"}
 REMOVE_KEYS = {"errorCode", "errorDesc", "response", "writeStatus"}
@@ -105,7 +106,8 @@ def assert_blank_query(reply: Json) -> None:
     assert reply["delta_time"] == 0
     assert not isinstance(reply["delta_time"], str)
     assert (reply["hit_query"], reply["answer"]) == ("", "")
-    assert (reply["similarity"], reply["hit_id"], reply["hit_type"]) == (None, None, "")
+    assert (reply["similarity"], reply["hit_id"]) == (None, None)
+    assert (reply["hit_type"], reply["veto"]) == ("", "")
 
 
 def select(app: Flask, statement: str, *values: Any) -> list[Any]:

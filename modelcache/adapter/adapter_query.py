@@ -43,21 +43,27 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
         question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
     )
     threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    accepted = [
-        candidate for candidate in candidates if cache.evaluation.accepts(question, candidate, threshold)
-    ]
+    near = [candidate for candidate in candidates if cache.evaluation.accepts(question, candidate, threshold)]
+    vetoes = [cache.slot_guard.veto(question, candidate) for candidate in near]
+    accepted = [candidate for candidate, veto in zip(near, vetoes, strict=True) if not veto]
+    veto = vetoes[0] if vetoes else ""
     if accepted:
         chosen = cache.post_process(accepted)
         cache.writer.hit(chosen.entry, time())
         seconds = perf_counter() - started
-        return reply.hit(chosen.entry, reply.SEMANTIC, _shown(chosen.similarity), seconds)
+        return reply.hit(chosen.entry, reply.SEMANTIC, _shown(chosen.similarity), seconds, veto)
     nearest = _shown(candidates[0].similarity) if candidates else None
-    return reply.miss(nearest, perf_counter() - started)
+    return reply.miss(nearest, perf_counter() - started, veto)
 
 
 def _shown(cosine: float) -> float:
     """Clip to 0..1, where rounding may have left it, and keep six digits."""
     return round(min(1.0, max(0.0, cosine)), 6)
+
+
+def _vetoed(found: Reply) -> str:
+    """Return what the log says of a refusal by the slot guard, which is no error."""
+    return f"veto: {found['veto']}" if found.get("veto") else ""
 
 
 def _record(cache: Cache, question: Question, found: Reply, seconds: float) -> None:
@@ -66,7 +72,7 @@ def _record(cache: Cache, question: Question, found: Reply, seconds: float) -> N
             LogLine(
                 created_at=time(),
                 error_code=found["errorCode"],
-                error_desc=found.get("errorDesc", ""),
+                error_desc=found.get("errorDesc", "") or _vetoed(found),
                 cache_hit=found.get("cacheHit", False),
                 delta_time=seconds,
                 model=question.model,

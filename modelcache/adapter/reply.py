@@ -10,8 +10,8 @@ EXACT = "exact"
 SEMANTIC = "semantic"
 
 
-def hit(entry: CachedAnswer, hit_type: str, similarity: float, seconds: float) -> Reply:
-    """A query that the cache answers."""
+def hit(entry: CachedAnswer, hit_type: str, similarity: float, seconds: float, veto: str = "") -> Reply:
+    """A query that the cache answers; ``veto`` is the rule that refused the nearest entry, if one did."""
     return _query(
         seconds,
         cacheHit=True,
@@ -20,12 +20,13 @@ def hit(entry: CachedAnswer, hit_type: str, similarity: float, seconds: float) -
         similarity=similarity,
         hit_id=entry.id,
         hit_type=hit_type,
+        veto=veto,
     )
 
 
-def miss(similarity: float | None, seconds: float) -> Reply:
+def miss(similarity: float | None, seconds: float, veto: str = "") -> Reply:
     """A query that it does not; ``similarity`` is the nearest entry's, None if nothing was compared."""
-    return _query(seconds, similarity=similarity)
+    return _query(seconds, similarity=similarity, veto=veto)
 
 
 def inserted(ids: list[int]) -> Reply:
@@ -63,5 +64,6 @@ def _query(seconds: float | None, **values: Any) -> Reply:
         "similarity": None,
         "hit_id": None,
         "hit_type": "",
+        "veto": "",
     }
     return blank | values

@@ -1,5 +1,6 @@
 """From messages to a question: what must be equal, what is compared by meaning, what is shown."""
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 SYSTEM = "system"
+BOUNDARY = "|||"
+ROLE_END = "###"
+TURN = re.compile(r"(?:\A|\|\|\|)[^|#]+###")
+NEXT_TURN = re.compile(r"\|\|\|[^|#]+###")
 
 ScopeValue = str | int | float | bool
 
@@ -75,7 +80,32 @@ def make_question(
 
 def splice(messages: Sequence[Message]) -> str:
     """Render messages as one text: ``role###content|||role###content``."""
-    return "|||".join(f"{message.role}###{message.content}" for message in messages)
+    return BOUNDARY.join(f"{message.role}{ROLE_END}{message.content}" for message in messages)
+
+
+def differing_part(asked: str, cached: str) -> tuple[str, str]:
+    """Cut two spliced dialogues down to the turns from the first that differs to the last that does.
+
+    A content may look like a boundary itself; what is cut is equal on both sides all the same.
+    """
+    heads = list(TURN.finditer(asked, 0, _common_length(asked, cached)))
+    start = heads[-1].end() if heads else 0
+    asked, cached = asked[start:], cached[start:]
+    tail = NEXT_TURN.search(asked, len(asked) - _common_length(asked[::-1], cached[::-1]))
+    kept = len(asked) - tail.start() if tail else 0
+    return asked[: len(asked) - kept], cached[: len(cached) - kept]
+
+
+def _common_length(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike, by halving: dialogues may be long."""
+    known, limit = 0, min(len(one), len(other))
+    while known < limit:
+        middle = (known + limit + 1) // 2
+        if one[known:middle] == other[known:middle]:
+            known = middle
+        else:
+            limit = middle - 1
+    return known
 
 
 def normalise(text: str) -> str:

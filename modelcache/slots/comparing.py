@@ -1,0 +1,133 @@
+"""Two texts' slots side by side: the first rule by which they differ."""
+
+from collections.abc import Iterator
+
+from modelcache.slots.directions import change_places
+from modelcache.slots.reading import Slots
+from modelcache.slots.tables import Tables
+from modelcache.slots.tokens import SMALL_WORDS
+
+# Shares of equal words from which on a difference is plain: in texts put differently, a negation, a direction
+# or a name may well mean the same. Chinese texts share fewer characters and say more with each.
+ALIKE = 0.6
+ALIKE_NAMES = 0.5
+ALIKE_ONE_SIDED = 0.5
+ALIKE_QUESTION_HAN = 0.3
+# How many further words, or Chinese characters, may be one text's own: a sentence more is another story.
+FURTHER_WORDS = 2
+FURTHER_HAN = 3
+# Names that begin alike are taken for forms of one: India and Indian.
+NAME_STEM = 4
+# Rules that are not decided by one side's value missing on the other.
+SEPARATE = frozenset({"name", "negation", "question"})
+
+
+def difference(asked: Slots, cached: Slots, tables: Tables) -> str:
+    """Return the rule by which two texts differ, "" if none does; the order of the two does not matter."""
+    return next((rule for rule in differences(asked, cached, tables) if rule not in tables.off), "")
+
+
+def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
+    """Give every rule by which two texts differ, the plainest first."""
+    chinese = bool(asked.han and cached.han)
+    alike = _likeness(asked.words, cached.words)
+    further = _further(asked.words, cached.words)
+    close = alike >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_WORDS)
+    yield from _numbers(asked, cached)
+    yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED)
+    if alike >= ALIKE and change_places(asked.links, cached.links):
+        yield "direction"
+    if (
+        _names_differ(asked, cached, chinese)
+        or _titles_differ(asked, cached)
+        or _surnames_differ(asked.han, cached.han, tables.surnames)
+    ):
+        yield "name"
+    if close and _negation_differs(asked, cached):
+        yield "negation"
+    if (close or (chinese and alike >= ALIKE_QUESTION_HAN)) and _question_differs(asked, cached):
+        yield "question"
+
+
+def _likeness(words: frozenset[str], other_words: frozenset[str]) -> float:
+    """Return the share of equal words in the longer text."""
+    return len(words & other_words) / max(len(words), len(other_words), 1)
+
+
+def _further(words: frozenset[str], other_words: frozenset[str]) -> int:
+    """Return how many words with a meaning of their own one text has that the other lacks."""
+    return max(len(words - other_words - SMALL_WORDS), len(other_words - words - SMALL_WORDS))
+
+
+def _of(slots: Slots, rule: str, axis: str | None = None) -> frozenset[str]:
+    return slots.values.get((rule, axis or rule), frozenset())
+
+
+def _numbers(asked: Slots, cached: Slots) -> Iterator[str]:
+    """Compare numbers where both texts have some; one more or less is often said in passing."""
+    ours = asked.numbers.keys() - cached.numbers.keys() - cached.vague
+    theirs = cached.numbers.keys() - asked.numbers.keys() - asked.vague
+    if (ours and (theirs or cached.vague)) or (theirs and asked.vague):
+        rules = {asked.numbers[value] for value in ours} | {cached.numbers[value] for value in theirs}
+        yield next((rule for rule in ("version", "date", "time") if rule in rules), "number")
+
+
+def _values(asked: Slots, cached: Slots, tables: Tables, plain: bool) -> Iterator[str]:
+    """Compare what the tables list: each text has a value the other lacks, or only one has any."""
+    for rule, axis in sorted(asked.values.keys() | cached.values.keys()):
+        ours, theirs = _of(asked, rule, axis), _of(cached, rule, axis)
+        if rule in SEPARATE:
+            continue
+        if ours and theirs:
+            differs = bool(ours - theirs) and bool(theirs - ours)
+        else:
+            differs = plain and rule in tables.one_sided
+        if differs:
+            yield rule
+
+
+def _negation_differs(asked: Slots, cached: Slots) -> bool:
+    ours, theirs = _of(asked, "negation"), _of(cached, "negation")
+    return "maybe" not in ours | theirs and ours != theirs
+
+
+def _question_differs(asked: Slots, cached: Slots) -> bool:
+    """Tell two kinds of question apart; agreeing in one kind is enough."""
+    ours, theirs = _of(asked, "question"), _of(cached, "question")
+    return bool(ours and theirs) and not ours & theirs and "any" not in ours | theirs
+
+
+def _names_differ(asked: Slots, cached: Slots, chinese: bool) -> bool:
+    """Tell texts that each have a name which the other lacks, listed in the tables or told by its looks."""
+    listed, other_listed = _of(asked, "name"), _of(cached, "name")
+    ours, theirs = listed - other_listed, other_listed - listed
+    if chinese and ours and theirs:
+        return True
+    unknown = {name for name in asked.names if not _has_name(cached, name)}
+    other_unknown = {name for name in cached.names if not _has_name(asked, name)}
+    if not ((ours or unknown) and (theirs or other_unknown)):
+        return False
+    words, other_words = asked.words - unknown, cached.words - other_unknown
+    close = chinese or _further(words, other_words) <= FURTHER_WORDS
+    return close and _likeness(words, other_words) >= ALIKE_NAMES
+
+
+def _has_name(slots: Slots, name: str) -> bool:
+    if name in slots.words:
+        return True
+    stem = name[:NAME_STEM]
+    return any(word.startswith(stem) or (len(word) > 2 and name.startswith(word)) for word in slots.words)
+
+
+def _titles_differ(asked: Slots, cached: Slots) -> bool:
+    if not (asked.titles and cached.titles):
+        return False
+    return not any(one in other or other in one for one in asked.titles for other in cached.titles)
+
+
+def _surnames_differ(asked: str, cached: str, surnames: set[str]) -> bool:
+    """Tell texts of one length that differ in one character, which is a surname on both sides."""
+    if len(asked) != len(cached):
+        return False
+    changed = [{one, other} for one, other in zip(asked, cached, strict=True) if one != other]
+    return len(changed) == 1 and changed[0] <= surnames

@@ -1,0 +1,45 @@
+"""Refuse a candidate whose question differs from the asked one in a slot."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from modelcache.manager.data_manager import Candidate
+from modelcache.processor.pre import Question, differing_part
+from modelcache.slots.comparing import difference
+from modelcache.slots.reading import Reader, Slots
+from modelcache.slots.tables import Tables, load_tables
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+# Short texts are remembered with their slots: popular entries are compared again and again.
+REMEMBERED_TEXTS = 2048
+REMEMBERED_CHARS = 256
+
+
+class SlotGuard:
+    """Tells by which rule two questions differ; safe to call from many threads."""
+
+    def __init__(self, tables: Tables | None) -> None:
+        """Without tables nothing is refused."""
+        self._tables = tables
+        self._reader = Reader(tables or Tables())
+        self._remembering = lru_cache(REMEMBERED_TEXTS)(self._reader.read)
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "SlotGuard":
+        """Read the tables; ConfigError says in one sentence what is wrong with them."""
+        return cls(load_tables(settings.slot_tables) if settings.slot_guard else None)
+
+    def veto(self, question: Question, candidate: Candidate) -> str:
+        """Return the rule that refuses the candidate, "" if none does."""
+        return self.compare(*differing_part(question.dialogue, candidate.entry.question))
+
+    def compare(self, asked: str, cached: str) -> str:
+        """Return the rule by which two texts differ, "" if none does."""
+        if self._tables is None or asked == cached:
+            return ""
+        return difference(self._read(asked), self._read(cached), self._tables)
+
+    def _read(self, text: str) -> Slots:
+        return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._reader.read(text)

@@ -1,0 +1,93 @@
+"""The numbers of a text, each with the rule that names it: number, version, date or time."""
+
+from modelcache.slots.numbers import HAN_NUMERALS, SCALES, WORDS, han_value, plain, scaled
+from modelcache.slots.tokens import PLAIN_WORDS, Token
+
+DATE_WORDS = frozenset("月号日")
+CLOCK_WORDS = frozenset({"点", "时", "am", "pm"})
+VERSION_WORDS = frozenset({"v", "ver", "version", "versions", "版本", "release"})
+# One of something, a second: such a number agrees with its absence.
+VAGUE_VALUES = frozenset({"0", "1"})
+VAGUE_WORDS = frozenset({"zero", "one", "first", "second", "百", "千", "万", "亿", *SCALES})
+UNITS_OF_THOUSAND = frozenset("米克瓦")
+YEARS = range(1900, 2100)
+
+
+class NumberReader:
+    """Reads the numbers of one text, one after the other."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens = tokens
+        self.plain: dict[str, str] = {}
+        """Rule by spelling."""
+        self.vague: set[str] = set()
+
+    def read(self, start: int) -> int:
+        """Keep the number that begins at this token and return how many tokens it takes, 0 for none."""
+        token = self._tokens[start]
+        if token.kind == "number":
+            value, end = plain(token.text), start + 1
+        elif token.text in HAN_NUMERALS:
+            value, end = self._read_han(start)
+        elif token.text in WORDS:
+            value, end = self._read_words(start)
+        elif token.text in SCALES and len(token.text) > 1:
+            value, end = "1", start
+        else:
+            return 0
+        vague = token.kind != "number" and value in VAGUE_VALUES
+        vague = vague or (end - start < 2 and token.text in VAGUE_WORDS)
+        while self._is_scale(end) and ":" not in value and value.count(".") < 2:
+            value, vague, end = scaled(value, SCALES[self._text(end)]), vague and end == start, end + 1
+        self._keep(value, start, end, vague)
+        return end - start
+
+    def _read_han(self, start: int) -> tuple[str, int]:
+        end = start
+        while self._text(end) in HAN_NUMERALS:
+            end += 1
+        return han_value("".join(token.text for token in self._tokens[start:end])), end
+
+    def _read_words(self, start: int) -> tuple[str, int]:
+        value, unit = WORDS[self._text(start)], WORDS.get(self._text(start + 1), 0)
+        if value >= 20 and 0 < unit < 10:
+            return str(value + unit), start + 2
+        return str(value), start + 1
+
+    def _keep(self, value: str, start: int, end: int, vague: bool) -> None:
+        before, behind = self._text(start - 1), self._text(end)
+        digits = self._tokens[start].text
+        rule = "number"
+        if ":" in value or behind in CLOCK_WORDS:
+            rule = "time"
+        elif behind in DATE_WORDS or _is_year(value, behind):
+            rule = "date"
+        elif (
+            before in VERSION_WORDS or self._text(start - 2) + before in VERSION_WORDS or value.count(".") > 1
+        ):
+            rule = "version"
+        elif "." in digits and self._follows_name(start):
+            # 3.10 is another version than 3.1.
+            rule, value = "version", digits.removesuffix(".0")
+        if vague:
+            self.vague.add(value)
+        else:
+            self.plain.setdefault(value, rule)
+
+    def _follows_name(self, start: int) -> bool:
+        before = self._tokens[start - 1] if start else None
+        return before is not None and before.kind == "word" and before.text not in PLAIN_WORDS
+
+    def _is_scale(self, position: int) -> bool:
+        """Tell the scale of 3 千 from the unit of 3 千米."""
+        unit = self._text(position) == "千" and self._text(position + 1) in UNITS_OF_THOUSAND
+        return self._text(position) in SCALES and not unit
+
+    def _text(self, position: int) -> str:
+        return self._tokens[position].text if 0 <= position < len(self._tokens) else ""
+
+
+def _is_year(value: str, behind: str) -> bool:
+    if not value.isdecimal():
+        return False
+    return (len(value) == 4 and int(value) in YEARS) or (len(value) == 2 and behind == "年")

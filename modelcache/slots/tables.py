@@ -1,0 +1,155 @@
+"""The tables of words that tell questions apart: read, checked, and put into one trie of tokens."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from modelcache.errors import ConfigError
+from modelcache.slots.tokens import words_of
+
+FOLDER = Path(__file__).parent
+LISTS = {
+    "negation": ("words", "maybe"),
+    "direction": ("words", "reversed"),
+    "ignored": ("words",),
+    "common": ("words",),
+}
+VOWELS = frozenset("aeiou")
+
+
+class Mark(NamedTuple):
+    """What a spelling stands for: a value of one axis of one rule."""
+
+    rule: str
+    axis: str
+    value: str
+
+
+@dataclass(slots=True)
+class Node:
+    """The spellings that begin alike; ``marks`` is None where none ends."""
+
+    following: dict[str, "Node"] = field(default_factory=dict)
+    marks: tuple[Mark, ...] | None = None
+
+
+@dataclass(slots=True)
+class Tables:
+    """All tables together."""
+
+    spellings: Node = field(default_factory=Node)
+    after_number: Node = field(default_factory=Node)
+    one_sided: set[str] = field(default_factory=set)
+    surnames: set[str] = field(default_factory=set)
+    common: set[str] = field(default_factory=set)
+    off: set[str] = field(default_factory=set)
+
+    def add(self, spelling: str, *marks: Mark, after_number: bool = False) -> None:
+        """Let a spelling stand for these marks, beside those it has."""
+        node = self.after_number if after_number else self.spellings
+        for word in words_of(spelling):
+            node = node.following.setdefault(word, Node())
+        node.marks = tuple(dict.fromkeys((node.marks or ()) + marks))
+
+
+def load_tables(further: Path | None = None) -> Tables:
+    """Read the shipped tables and a further file; ConfigError says in one sentence what is wrong."""
+    tables = Tables()
+    for path in [*sorted(FOLDER.glob("*.toml")), *([further] if further else [])]:
+        try:
+            sections = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise ConfigError(f"cannot read the slot tables {path}: {exc}") from exc
+        try:
+            _add_sections(tables, sections)
+        except ValueError as exc:
+            raise ConfigError(f"slot tables {path}: {exc}") from exc
+    return tables
+
+
+def _add_sections(tables: Tables, sections: Mapping[str, Any]) -> None:
+    for name, section in sections.items():
+        if name == "off":
+            tables.off.update(_strings(section, "off"))
+        elif name in LISTS:
+            _add_lists(tables, name, section)
+        elif name in ("opposites", "inflected"):
+            _add_opposites(tables, name, section)
+        elif name == "slot":
+            for slot, content in _table(section, name).items():
+                _add_slot(tables, slot, content)
+        elif name == "surnames":
+            _add_surnames(tables, section)
+        else:
+            raise ValueError(f"unknown table [{name}]")
+
+
+def _add_lists(tables: Tables, name: str, section: Any) -> None:
+    for key, spellings in _table(section, name).items():
+        if key not in LISTS[name]:
+            raise ValueError(f"[{name}] has no list {key!r}")
+        checked = _strings(spellings, f"{name}.{key}")
+        if name == "common":
+            tables.common.update(word for spelling in checked for word in words_of(spelling))
+            continue
+        for spelling in checked:
+            tables.add(spelling, *([] if name == "ignored" else [Mark(name, name, key)]))
+
+
+def _add_opposites(tables: Tables, name: str, section: Any) -> None:
+    for axis, sides in _table(section, name).items():
+        if not isinstance(sides, list) or len(sides) != 2:
+            raise ValueError(f"{name}.{axis} must be two lists of spellings")
+        for value, side in zip(("one side", "the other"), sides, strict=True):
+            for spelling in _strings(side, f"{name}.{axis}"):
+                for form in inflections(spelling) if name == "inflected" else (spelling,):
+                    tables.add(form, Mark("opposite", axis, value))
+
+
+def _add_surnames(tables: Tables, section: Any) -> None:
+    characters = _table(section, "surnames").get("characters", "")
+    if not isinstance(characters, str):
+        raise ValueError("surnames.characters must be text")
+    tables.surnames.update(characters)
+
+
+def _add_slot(tables: Tables, slot: str, content: Any) -> None:
+    for key, value in _table(content, f"slot.{slot}").items():
+        if key == "one_sided" and isinstance(value, bool):
+            (tables.one_sided.add if value else tables.one_sided.discard)(slot)
+        elif key in ("values", "after_number"):
+            for name, spellings in _table(value, f"slot.{slot}.{key}").items():
+                for spelling in _strings(spellings, f"slot.{slot}.{key}.{name}"):
+                    tables.add(spelling, Mark(slot, slot, name), after_number=key == "after_number")
+        else:
+            raise ValueError(f"slot.{slot} has no {key!r} of this kind")
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be a table")
+    return value
+
+
+def _strings(value: Any, name: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and words_of(item) for item in value):
+        raise ValueError(f"{name} must be a list of words")
+    return value
+
+
+def inflections(verb: str) -> Iterator[str]:
+    """Give a verb's regular forms; the first word of a phrase is the one that changes."""
+    stem, space, rest = verb.partition(" ")
+    tail = space + rest
+    yield verb
+    yield stem + ("es" if stem.endswith(("s", "x", "z", "ch", "sh", "o")) else "s") + tail
+    if stem.endswith("e"):
+        endings = [stem + "d", stem[:-1] + "ing"]
+    elif stem.endswith("y") and stem[-2] not in VOWELS:
+        endings = [stem[:-1] + "ied", stem[:-1] + "ies", stem + "ing"]
+    else:
+        doubled = stem + stem[-1]
+        endings = [stem + "ed", stem + "ing", doubled + "ed", doubled + "ing"]
+    yield from (form + tail for form in endings)
