@@ -1,5 +1,6 @@
 """The two stores together: what each failure leaves, and what a restart makes of it."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,27 @@ def test_an_insert_at_once_that_fails_leaves_nothing_and_the_old_answer(
     assert old in live
     assert set(again.vectors.ids(collection_name("m", "hash-v1")).tolist()) == live
     again.close()
+
+
+def test_a_sweep_of_an_emptied_model_waits_for_an_insert_at_once(
+    manager: SSDataManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.scalars.exclusive = True
+    manager.delete("m", manager.insert("m", [new(0)]))
+    original = manager.vectors.add
+    sweeping = threading.Thread(target=manager.sweep, args=(True,))
+
+    def add(*arguments: Any, **more: Any) -> None:
+        original(*arguments, **more)
+        # The row shows only once the insert has ended; what takes the vector for a stray must wait.
+        sweeping.start()
+        sweeping.join(0.3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.vectors, "add", add)
+        manager.insert("m", [new(1)])
+    sweeping.join()
+    assert nearest(manager, 1) == ["a1"]
 
 
 def test_rows_that_could_not_be_discarded_never_answer(

@@ -182,14 +182,16 @@ STEPS = {
 
 @contextmanager
 def before(manager: SSDataManager, step: str, action: Callable[[], None]) -> Iterator[None]:
-    """Do something right before a step such as ``scalars.add`` reaches its store."""
+    """Do something right before a step such as ``scalars.add`` reaches its store for the first time."""
     store, method = step.split(".")
     guarded: Any = getattr(manager, store)
     inner = guarded._store
     original = getattr(inner, method)
+    pending = [action]
 
     def delayed(*args: Any, **kwargs: Any) -> Any:
-        action()
+        if pending:
+            pending.pop()()
         return original(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:

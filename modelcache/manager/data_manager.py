@@ -56,7 +56,7 @@ class SSDataManager:
         self.vectors = vectors
         self.embedder = embedder
         self.eviction = eviction
-        self._sweep = Sweep(scalars, vectors, embedder, limits or SweepLimits())
+        self._sweep = Sweep(scalars, vectors, embedder, limits or SweepLimits(), self._locked)
         self._reconciled: set[str] = set()
         # A truncate must not run between an insert's rows and its vectors: one lock per model,
         # taken from a fixed number of them, since anybody may name any number of models.
@@ -169,7 +169,8 @@ class SSDataManager:
     def reconcile_all(self) -> None:
         """Make the vectors of every model agree with its rows."""
         for model in self.scalars.models():
-            reconcile(self.scalars, self.vectors, model, self.embedder)
+            with self._locked(collection_name(model, self.embedder)):
+                reconcile(self.scalars, self.vectors, model, self.embedder)
 
     def _usable_collection(self, model: str) -> str:
         """Return the model's collection; one in this process is made to match the rows on first use."""
@@ -253,7 +254,9 @@ class SSDataManager:
 
     @contextmanager
     def _locked(self, collection: str) -> Iterator[None]:
-        """Keep inserts and truncates of a model apart where that cannot be put right afterwards.
+        """Keep inserts, truncates and reconciles of a model apart where that cannot be put right later.
+
+        An insert at once shows its rows at its end only, so its vectors would be taken for strays.
 
         Where other processes write too, a lock in this one would not help: there, the sweep that
         drops a collection reconciles it afterwards.

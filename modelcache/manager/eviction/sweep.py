@@ -1,5 +1,7 @@
 """Remove soft-deleted entries for good: vectors first, then rows."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import time
 
@@ -24,8 +26,15 @@ class Sweep:
     """Sweeps one model after another; one process at a time is enough, several do no harm."""
 
     def __init__(
-        self, scalars: ScalarStore, vectors: VectorStore, embedder: str, limits: SweepLimits
+        self,
+        scalars: ScalarStore,
+        vectors: VectorStore,
+        embedder: str,
+        limits: SweepLimits,
+        locked: Callable[[str], AbstractContextManager[None]],
     ) -> None:
+        """``locked`` keeps inserts out of a collection, where they would not show before their end."""
+        self._locked = locked
         self._scalars = scalars
         self._vectors = vectors
         self._embedder = embedder
@@ -52,8 +61,9 @@ class Sweep:
         collection = collection_name(dead.model, self._embedder)
         if is_empty:
             # One truncate instead of many deletes; entries inserted meanwhile get their vectors back.
-            self._vectors.truncate(collection)
-            reconcile(self._scalars, self._vectors, dead.model, self._embedder)
+            with self._locked(collection):
+                self._vectors.truncate(collection)
+                reconcile(self._scalars, self._vectors, dead.model, self._embedder)
         removed = 0
         while rows := self._scalars.dead(dead.model_key, CHUNK_ROWS):
             own = [row.id for row in rows if row.embedder == self._embedder]
