@@ -116,24 +116,32 @@ def test_an_insert_at_once_that_fails_leaves_nothing_and_the_old_answer(
     again.close()
 
 
-def test_a_sweep_of_an_emptied_model_waits_for_an_insert_at_once(
+def test_a_sweep_of_an_emptied_model_takes_no_vector_of_an_insert_at_once(
     manager: SSDataManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager.scalars.exclusive = True
     manager.delete("m", manager.insert("m", [new(0)]))
-    original = manager.vectors.add
-    sweeping = threading.Thread(target=manager.sweep, args=(True,))
+    add, truncate = manager.vectors.add, manager.vectors.truncate
+    has_added, may_end = threading.Event(), threading.Event()
+    inserting = threading.Thread(target=manager.insert, args=("m", [new(1)]))
 
-    def add(*arguments: Any, **more: Any) -> None:
-        original(*arguments, **more)
-        # The row shows only once the insert has ended; what takes the vector for a stray must wait.
-        sweeping.start()
-        sweeping.join(0.3)
+    def add_and_wait(*arguments: Any, **more: Any) -> None:
+        add(*arguments, **more)
+        has_added.set()
+        may_end.wait()
+
+    def truncate_after_the_vector_came(collection: str) -> None:
+        inserting.start()
+        # It never comes where the insert is kept out, whose row would not be seen yet.
+        has_added.wait(0.3)
+        truncate(collection)
 
     with monkeypatch.context() as patch:
-        patch.setattr(manager.vectors, "add", add)
-        manager.insert("m", [new(1)])
-    sweeping.join()
+        patch.setattr(manager.vectors, "add", add_and_wait)
+        patch.setattr(manager.vectors, "truncate", truncate_after_the_vector_came)
+        manager.sweep(everything=True)
+        may_end.set()
+        inserting.join()
     assert nearest(manager, 1) == ["a1"]
 
 
