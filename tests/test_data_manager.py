@@ -121,7 +121,7 @@ def test_a_sweep_of_an_emptied_model_takes_no_vector_of_an_insert_at_once(
 ) -> None:
     manager.scalars.exclusive = True
     manager.delete("m", manager.insert("m", [new(0)]))
-    add, truncate = manager.vectors.add, manager.vectors.truncate
+    add, truncate, dead = manager.vectors.add, manager.vectors.truncate, manager.scalars.dead
     has_added, may_end = threading.Event(), threading.Event()
     inserting = threading.Thread(target=manager.insert, args=("m", [new(1)]))
 
@@ -136,11 +136,15 @@ def test_a_sweep_of_an_emptied_model_takes_no_vector_of_an_insert_at_once(
         has_added.wait(0.3)
         truncate(collection)
 
+    def dead_after_the_insert_may_end(*arguments: Any) -> Any:
+        may_end.set()
+        return dead(*arguments)
+
     with monkeypatch.context() as patch:
         patch.setattr(manager.vectors, "add", add_and_wait)
         patch.setattr(manager.vectors, "truncate", truncate_after_the_vector_came)
+        patch.setattr(manager.scalars, "dead", dead_after_the_insert_may_end)
         manager.sweep(everything=True)
-        may_end.set()
         inserting.join()
     assert nearest(manager, 1) == ["a1"]
 
