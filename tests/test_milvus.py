@@ -203,9 +203,8 @@ def test_every_index_finds_the_nearest(server: MilvusServer) -> None:
         store.close()
         return shares[-1]
 
-    # Most of the time is spent waiting for the server.
-    recalls = at_once(*[partial(recall, index) for index in INDEXES])
-    assert min(recalls) >= 0.95
+    # One after another: built at once, one of them was seen to lack a part of the rows for good.
+    assert min(recall(index) for index in INDEXES) >= 0.95
 
 
 def _indexed(store: MilvusStore, collection: str) -> int:
