@@ -24,6 +24,7 @@ MANY = 20_000
 INDEXES = ["HNSW", "AUTOINDEX", "IVF_FLAT", "IVF_SQ8", "FLAT"]
 # A machine that runs other tests too is slow at times; what is measured has its own limit.
 PATIENT = 20.0
+BUILDING = 180.0
 Result = TypeVar("Result")
 
 
@@ -186,24 +187,18 @@ def test_every_index_finds_the_nearest(server: MilvusServer) -> None:
         store.add(collection, range(MANY), [P] * MANY, rows)
         # Only sealed data is indexed; what is still growing is searched exactly.
         store._opened().flush(collection)
-        wait_until(lambda: _indexed(store, collection) == MANY, "indexing")
-        shares: list[float] = []
-
-        def is_found() -> bool:
-            right = [
-                len(expected & set(found(store, collection, P, question))) for question, expected in nearest
-            ]
-            shares.append(sum(right) / 500)
-            return shares[-1] >= 0.95
-
-        # While the server exchanges what grew for what is indexed, a part of it is not seen.
-        wait_until(is_found, f"finding the nearest with {index}")
+        wait_until(lambda: _indexed(store, collection) == MANY, f"indexing by {index}", BUILDING)
+        # Loaded anew, it is the index that is searched. While a server exchanges what grew for what is
+        # indexed, a part of it was seen to be missing, on a busy machine for minutes.
+        store._opened().release_collection(collection)
+        store._opened().load_collection(collection, timeout=BUILDING)
+        right = [len(expected & set(found(store, collection, P, question))) for question, expected in nearest]
         store._opened().drop_collection(collection)
         store.close()
-        return shares[-1]
+        return sum(right) / 500
 
-    # One after another: built at once, one of them was seen to lack a part of the rows for good.
-    assert min(recall(index) for index in INDEXES) >= 0.95
+    for index in INDEXES:
+        assert recall(index) >= 0.95, index
 
 
 def _indexed(store: MilvusStore, collection: str) -> int:

@@ -142,6 +142,8 @@ def test_truncating_while_others_add_and_search_fails_none(server: RedisServer, 
             others[2].truncate(A)
 
     assert all_at_once(add, search, truncate) == [None] * 3
+    # Keys that were written while there was no index are read in the background by the next one.
+    wait_until(lambda: has_read_its_keys(server, A), "indexing")
     store.truncate(A)
     assert store.ids(A).tolist() == []
     store.add(A, [1], [P], rows[:1])
@@ -149,6 +151,13 @@ def test_truncating_while_others_add_and_search_fails_none(server: RedisServer, 
     assert not store.create(A)
     for other in others:
         other.close()
+
+
+def has_read_its_keys(server: RedisServer, collection: str) -> bool:
+    with server.client() as client:
+        told = client.execute_command("FT.INFO", collection)
+    names = [name.decode() if isinstance(name, bytes) else name for name in told[::2]]
+    return not int(dict(zip(names, told[1::2], strict=True))["indexing"])
 
 
 def test_keys_that_lost_their_index_are_found_again(server: RedisServer, store: VectorStore) -> None:

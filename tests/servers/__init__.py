@@ -3,7 +3,9 @@
 import contextlib
 import os
 import random
+import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +34,15 @@ def start_or_skip(name: str, start: Callable[[Path], Server], folder: Path) -> S
         if os.environ.get("CI"):
             pytest.fail(f"{name}: {exc}")
         pytest.skip(f"{name}: {exc}")
+
+
+def freeze(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a process where it stands, and return when it does; the kernel still accepts connections.
+
+    The signal alone is no guarantee: on a busy machine its threads answered for a while.
+    """
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
 
 def free_port() -> int:

@@ -1,6 +1,5 @@
 """A Chroma server, from the package that the client is in."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from tests.running import wait_until
-from tests.servers import ServerAbsentError, free_port
+from tests.servers import ServerAbsentError, free_port, freeze
 
 
 class ChromaServer:
@@ -44,7 +43,7 @@ class ChromaServer:
 
     def freeze(self) -> None:
         """Make the server stop answering, with its connections open."""
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def stop(self) -> None:
         """End the process, frozen or not; harmless when repeated."""

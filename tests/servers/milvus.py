@@ -10,7 +10,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from tests.running import wait_until
-from tests.servers import ServerAbsentError, free_port
+from tests.servers import ServerAbsentError, free_port, freeze
 
 # It seldom ends by itself; what was written is in its log by then, as after a power cut.
 STOP_SECONDS = 3.0
@@ -69,7 +69,7 @@ class MilvusServer:
     def pause(self) -> None:
         """Make it stop answering; the kernel still accepts connections."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def resume(self) -> None:
         assert self.process is not None

@@ -15,7 +15,7 @@ from pymysql.cursors import Cursor
 
 from modelcache.manager.scalar_data.mysql import Server
 from tests.running import wait_until
-from tests.servers import free_port
+from tests.servers import free_port, freeze
 
 STOP_SECONDS = 60.0
 
@@ -88,7 +88,7 @@ class MySQLProtocolServer(ABC):
 
     def pause(self) -> None:
         """Make it stop answering; the kernel still accepts connections."""
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
 from tests.running import wait_until
-from tests.servers import ServerAbsentError, free_port
+from tests.servers import ServerAbsentError, free_port, freeze
 
 
 class RedisServer:
@@ -63,7 +63,7 @@ class RedisServer:
 
     def freeze(self) -> None:
         """Make the server stop answering, with its connections open."""
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)

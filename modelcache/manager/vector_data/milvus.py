@@ -61,6 +61,8 @@ INDEX_PARAMS: Mapping[str, Mapping[str, Any]] = {
 }
 SEARCH_PARAMS: Mapping[str, Mapping[str, Any]] = {
     "HNSW": {"ef": 128},
+    # A server of one's own makes an HNSW graph of it, and by default looks at hardly more than is asked for.
+    "AUTOINDEX": {"ef": 128},
     "IVF_FLAT": {"nprobe": 64},
     "IVF_SQ8": {"nprobe": 64},
 }
