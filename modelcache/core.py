@@ -2,21 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
+from modelcache.decision.judge import Judge
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
-from modelcache.manager.data_manager import Candidate, SSDataManager
+from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.manager.patience import one_request
 from modelcache.processor.post import POST_PROCESSES
 from modelcache.processor.pre import Question
 from modelcache.settings import MEGABYTE, Settings
-from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
 from modelcache.slots.guard import SlotGuard
 
@@ -32,17 +31,18 @@ class Cache:
     gathering: GatheringEmbedder
     """The embedder, for requests."""
     data_manager: SSDataManager
-    evaluation: SimilarityEvaluation
-    slot_guard: SlotGuard
-    post_process: Callable[[Sequence[Candidate]], Candidate]
+    judge: Judge
     writer: BackgroundWriter
     sweeper: Sweeper
 
     @classmethod
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
-        evaluation = get_evaluation(settings)
-        slot_guard = SlotGuard.from_settings(settings)
+        judge = Judge(
+            get_evaluation(settings),
+            SlotGuard.from_settings(settings),
+            POST_PROCESSES[settings.post_process],
+        )
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
@@ -57,9 +57,7 @@ class Cache:
             embedder=embedder,
             gathering=gathering,
             data_manager=data_manager,
-            evaluation=evaluation,
-            slot_guard=slot_guard,
-            post_process=POST_PROCESSES[settings.post_process],
+            judge=judge,
             writer=BackgroundWriter(
                 data_manager.scalars, settings.background_queue_size, data_manager.eviction
             ),
@@ -89,7 +87,7 @@ class Cache:
             configured, calibrated = self.settings.similarity_threshold_long, own.long
         else:
             configured, calibrated = self.settings.similarity_threshold, own.short
-        return self.evaluation.threshold(calibrated) if configured is None else configured
+        return self.judge.evaluation.threshold(calibrated) if configured is None else configured
 
 
 class Service:

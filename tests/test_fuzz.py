@@ -28,6 +28,7 @@ INSERT_KEYS = {"errorCode", "errorDesc", "writeStatus", "ids"}
 REMOVE_KEYS = {"errorCode", "errorDesc", "writeStatus", "response"}
 QUERY_KEYS = {"errorCode", "errorDesc", "cacheHit", "delta_time", "hit_query", "answer"} | {
     "similarity",
+    "confidence",
     "hit_id",
     "hit_type",
     "veto",

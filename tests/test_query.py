@@ -33,6 +33,7 @@ def test_exact_hit(client: CacheClient) -> None:
         "hit_query": "user###q",
         "answer": "a",
         "similarity": 1.0,
+        "confidence": 1.0,
         "hit_id": entry,
         "hit_type": "exact",
         "veto": "",
@@ -44,6 +45,7 @@ def test_semantic_hit(client: CacheClient) -> None:
     reply = client.query("q" + NEAR)
     assert re.fullmatch(r"\d+\.\d+s", reply.pop("delta_time"))
     assert 0.95 < reply.pop("similarity") < 0.97
+    assert 0.95 < reply.pop("confidence") < 0.97
     assert reply == {
         "errorCode": 0,
         "errorDesc": "",
@@ -66,6 +68,7 @@ def test_miss_in_an_empty_cache_compared_nothing(client: CacheClient) -> None:
         "hit_query": "",
         "answer": "",
         "similarity": None,
+        "confidence": None,
         "hit_id": None,
         "hit_type": "",
         "veto": "",

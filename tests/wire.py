@@ -19,6 +19,7 @@ QUERY_KEYS = {
     "hit_query",
     "answer",
     "similarity",
+    "confidence",
     "hit_id",
     "hit_type",
     "veto",

@@ -3,9 +3,10 @@
 from time import perf_counter, time
 
 from modelcache.adapter import reply
-from modelcache.adapter.reply import Reply
+from modelcache.adapter.reply import NOTHING_COMPARED, Likeness, Reply
 from modelcache.adapter.request import QueryRequest
 from modelcache.core import Cache
+from modelcache.decision.judge import Judged
 from modelcache.errors import BlacklistError, ModelCacheError
 from modelcache.manager.scalar_data.base import LogLine
 from modelcache.processor.pre import Question, make_question
@@ -35,30 +36,32 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
     exact = cache.data_manager.find_exact(question.fingerprint)
     if exact is not None:
         cache.writer.hit(exact, time())
-        return reply.hit(exact, reply.EXACT, 1.0, perf_counter() - started)
+        return reply.hit(exact, reply.EXACT, perf_counter() - started)
     if not cache.compares(question):
-        return reply.miss(None, perf_counter() - started)
+        return reply.miss(NOTHING_COMPARED, perf_counter() - started)
     embedding = cache.gathering.embed([question.text])[0]
     candidates = cache.data_manager.search(
         question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
     )
     threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    near = [candidate for candidate in candidates if cache.evaluation.accepts(question, candidate, threshold)]
-    vetoes = [cache.slot_guard.veto(question, candidate) for candidate in near]
-    accepted = [candidate for candidate, veto in zip(near, vetoes, strict=True) if not veto]
-    veto = vetoes[0] if vetoes else ""
-    if accepted:
-        chosen = cache.post_process(accepted)
-        cache.writer.hit(chosen.entry, time())
-        seconds = perf_counter() - started
-        return reply.hit(chosen.entry, reply.SEMANTIC, _shown(chosen.similarity), seconds, veto)
-    nearest = _shown(candidates[0].similarity) if candidates else None
-    return reply.miss(nearest, perf_counter() - started, veto)
+    verdict = cache.judge.choose(cache.judge.judge(question, candidates), threshold)
+    seconds = perf_counter() - started
+    if verdict.chosen is not None:
+        entry = verdict.chosen.candidate.entry
+        cache.writer.hit(entry, time())
+        return reply.hit(entry, reply.SEMANTIC, seconds, _likeness(verdict.chosen), verdict.veto)
+    return reply.miss(_likeness(verdict.nearest), seconds, verdict.veto)
 
 
-def _shown(cosine: float) -> float:
+def _likeness(judged: Judged | None) -> Likeness:
+    if judged is None:
+        return NOTHING_COMPARED
+    return Likeness(_shown(judged.candidate.similarity), _shown(judged.confidence))
+
+
+def _shown(share: float) -> float:
     """Clip to 0..1, where rounding may have left it, and keep six digits."""
-    return round(min(1.0, max(0.0, cosine)), 6)
+    return round(min(1.0, max(0.0, share)), 6)
 
 
 def _vetoed(found: Reply) -> str:

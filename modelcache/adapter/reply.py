@@ -1,6 +1,6 @@
 """Every body that the service replies with."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelcache.manager.scalar_data.base import CachedAnswer
 
@@ -10,23 +10,39 @@ EXACT = "exact"
 SEMANTIC = "semantic"
 
 
-def hit(entry: CachedAnswer, hit_type: str, similarity: float, seconds: float, veto: str = "") -> Reply:
+class Likeness(NamedTuple):
+    """How like the question an entry is: cosine, and the confidence that its answer may be reused.
+
+    Both 0..1; None where nothing was compared.
+    """
+
+    similarity: float | None
+    confidence: float | None
+
+
+EQUAL = Likeness(1.0, 1.0)
+NOTHING_COMPARED = Likeness(None, None)
+
+
+def hit(
+    entry: CachedAnswer, hit_type: str, seconds: float, likeness: Likeness = EQUAL, veto: str = ""
+) -> Reply:
     """A query that the cache answers; ``veto`` is the rule that refused the nearest entry, if one did."""
     return _query(
         seconds,
         cacheHit=True,
         hit_query=entry.question,
         answer=entry.answer,
-        similarity=similarity,
         hit_id=entry.id,
         hit_type=hit_type,
         veto=veto,
+        **likeness._asdict(),
     )
 
 
-def miss(similarity: float | None, seconds: float, veto: str = "") -> Reply:
-    """A query that it does not; ``similarity`` is the nearest entry's, None if nothing was compared."""
-    return _query(seconds, similarity=similarity, veto=veto)
+def miss(likeness: Likeness, seconds: float, veto: str = "") -> Reply:
+    """A query that it does not; ``likeness`` is the nearest entry's."""
+    return _query(seconds, veto=veto, **likeness._asdict())
 
 
 def inserted(ids: list[int]) -> Reply:
@@ -62,6 +78,7 @@ def _query(seconds: float | None, **values: Any) -> Reply:
         "hit_query": "",
         "answer": "",
         "similarity": None,
+        "confidence": None,
         "hit_id": None,
         "hit_type": "",
         "veto": "",

@@ -27,6 +27,6 @@ class SimilarityEvaluation(ABC):
     def threshold(self, cosine: float) -> float:
         """Return the threshold that means the same as this cosine."""
 
-    def accepts(self, question: Question, candidate: Candidate, threshold: float) -> bool:
-        """Tell whether the rank reaches ``threshold``, a share (0..1) of the highest rank."""
-        return self.rank(question, candidate) >= threshold * self.highest
+    def accepts(self, confidence: float, threshold: float) -> bool:
+        """Tell whether a rank, as a share (0..1) of the highest, reaches a threshold on the same scale."""
+        return confidence >= threshold

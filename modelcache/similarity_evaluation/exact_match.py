@@ -14,5 +14,5 @@ class ExactMatchEvaluation(SimilarityEvaluation):
     def threshold(self, cosine: float) -> float:
         return 1.0
 
-    def accepts(self, question: Question, candidate: Candidate, threshold: float) -> bool:
-        return self.rank(question, candidate) == self.highest
+    def accepts(self, confidence: float, threshold: float) -> bool:
+        return confidence == 1.0
