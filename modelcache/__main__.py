@@ -1,4 +1,4 @@
-"""Look after the stores by hand: ``python -m modelcache reconcile`` and ``… rebuild --model M``."""
+"""Work by hand: ``python -m modelcache reconcile``, ``… rebuild --model M``, ``… calibrate --pairs FILE``."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from modelcache import logs
+from modelcache.calibration import command as calibrate
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ModelCacheError
 from modelcache.manager.data_manager import SSDataManager
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure()
     try:
         settings = load_settings(asked.profile)
+        if asked.command == "calibrate":
+            calibrate.run(settings, asked)
+            return 0
         embedder = get_embedder(settings)
         embedder.open()
         manager = data_manager_of(settings, embedder.name, embedder.dimension)
@@ -60,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--model", default="", help="only this model")
     other = commands.add_parser("rebuild", help="make a model's vectors anew from its rows")
     other.add_argument("--model", required=True, help="the model")
+    calibrate.add_arguments(
+        commands.add_parser("calibrate", help="choose thresholds, or fit the confidence, by labelled pairs")
+    )
     return parser
 
 

@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
+from modelcache.decision.factory import make_judge
 from modelcache.decision.judge import Judge
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
@@ -13,7 +14,6 @@ from modelcache.errors import UnavailableError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.manager.patience import one_request
-from modelcache.processor.post import POST_PROCESSES
 from modelcache.processor.pre import Question
 from modelcache.settings import MEGABYTE, Settings
 from modelcache.similarity_evaluation.factory import get_evaluation
@@ -38,11 +38,8 @@ class Cache:
     @classmethod
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
-        judge = Judge(
-            get_evaluation(settings),
-            SlotGuard.from_settings(settings),
-            POST_PROCESSES[settings.post_process],
-        )
+        evaluation = get_evaluation(settings)
+        slot_guard = SlotGuard.from_settings(settings)
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
@@ -57,7 +54,7 @@ class Cache:
             embedder=embedder,
             gathering=gathering,
             data_manager=data_manager,
-            judge=judge,
+            judge=make_judge(settings, embedder, evaluation, slot_guard),
             writer=BackgroundWriter(
                 data_manager.scalars, settings.background_queue_size, data_manager.eviction
             ),
@@ -81,13 +78,11 @@ class Cache:
         return len(question.text) <= min(self.settings.max_embed_chars, self.embedder.max_chars)
 
     def threshold(self, question: Question) -> float:
-        """Return the threshold for a question of this length, on the evaluation's scale."""
-        own = self.embedder.thresholds
-        if len(question.text) > self.settings.long_text_chars:
-            configured, calibrated = self.settings.similarity_threshold_long, own.long
-        else:
-            configured, calibrated = self.settings.similarity_threshold, own.short
-        return self.judge.evaluation.threshold(calibrated) if configured is None else configured
+        """Return the threshold for a question of this length: the configured one, else the calibrated."""
+        settings = self.settings
+        is_long = self.judge.is_long(question)
+        configured = settings.similarity_threshold_long if is_long else settings.similarity_threshold
+        return self.judge.threshold(question) if configured is None else configured
 
 
 class Service:

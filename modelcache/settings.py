@@ -174,15 +174,24 @@ class Settings(BaseModel):
 
     similarity_threshold: Fraction | None = Field(
         None,
-        description="from which similarity on a cached question counts as the same; empty: the "
-        "embedder's calibrated value",
+        description="from which confidence on (under `cosine` and `distance`: from which rank on) a cached "
+        "question counts as the same; empty: the calibrated value",
     )
     similarity_threshold_long: Fraction | None = Field(
         None, description="the same for texts over `long_text_chars`"
     )
     long_text_chars: int = Field(256, ge=1, description="a text with more characters is long")
     top_k: int = Field(5, ge=1, le=100, description="nearest entries looked at for one query")
-    evaluation: str = Field("cosine", description="`cosine`, `distance` or `exact_match`")
+    evaluation: str = Field(
+        "confidence",
+        description="what thresholds are on: `confidence`, a calibrated probability that the answer may be "
+        "reused, or `cosine`, `distance` or `exact_match`",
+    )
+    calibration: Path | None = Field(
+        None,
+        description="`confidence`: file that `python -m modelcache calibrate --fit` wrote; empty: what is "
+        "shipped for the embedder, and the cosine where nothing is",
+    )
     distance_max: float = Field(
         4.0, gt=0, le=4, description="`distance`: the largest squared L2 distance, which ranks 0"
     )

@@ -40,11 +40,12 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
     if not cache.compares(question):
         return reply.miss(NOTHING_COMPARED, perf_counter() - started)
     embedding = cache.gathering.embed([question.text])[0]
+    most = asked.top_k or cache.settings.top_k
     candidates = cache.data_manager.search(
-        question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
+        question.model, question.partition, embedding, max(most, cache.judge.neighbours)
     )
     threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    verdict = cache.judge.choose(cache.judge.judge(question, candidates), threshold)
+    verdict = cache.judge.choose(cache.judge.judge(question, candidates)[:most], threshold)
     seconds = perf_counter() - started
     if verdict.chosen is not None:
         entry = verdict.chosen.candidate.entry

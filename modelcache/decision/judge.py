@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from modelcache.decision.confidence import Confidence, Pair
+from modelcache.decision.features import NEIGHBOURS
+from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import Question
+from modelcache.processor.pre import Question, differing_part
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
 
@@ -31,32 +34,70 @@ class Verdict:
 
 
 class Judge:
-    """Weighs candidates by an evaluation and the slot guard; safe to call from many threads."""
+    """Weighs candidates by confidence and slot guard; safe to call from many threads."""
 
     def __init__(
         self,
         evaluation: SimilarityEvaluation,
         slot_guard: SlotGuard,
         post_process: Callable[[Sequence[Candidate]], Candidate],
+        thresholds: Thresholds,
+        confidence: Confidence | None = None,
+        long_text_chars: int = 256,
     ) -> None:
-        self.evaluation = evaluation
+        """Without ``confidence`` the evaluation's rank takes its place; ``thresholds`` are cosines."""
         self.slot_guard = slot_guard
+        self._evaluation = evaluation
         self._post_process = post_process
+        self._thresholds = thresholds
+        self._confidence = confidence
+        self._long_text_chars = long_text_chars
+
+    @property
+    def neighbours(self) -> int:
+        """How many candidates are needed to judge one."""
+        return 1 if self._confidence is None else NEIGHBOURS + 1
+
+    def is_long(self, question: Question) -> bool:
+        """Tell whether the text is of the kind that has a threshold of its own."""
+        return len(question.text) > self._long_text_chars
+
+    def threshold(self, question: Question) -> float:
+        """Return the calibrated threshold for a question of this length."""
+        if self._confidence is not None:
+            return self._confidence.threshold(question.text)
+        own = self._thresholds
+        return self._evaluation.threshold(own.long if self.is_long(question) else own.short)
 
     def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Judged]:
         """Return all candidates with their confidence, in their order: the most alike first."""
-        return [
-            Judged(
-                candidate,
-                self.evaluation.rank(question, candidate) / self.evaluation.highest,
-                self.slot_guard.veto(question, candidate),
+        texts = [differing_part(question.dialogue, candidate.entry.question) for candidate in candidates]
+        rules = [self.slot_guard.differences(*pair) for pair in texts]
+        if self._confidence is None:
+            highest = self._evaluation.highest
+            shares = [self._evaluation.rank(question, candidate) / highest for candidate in candidates]
+        elif self.is_long(question):
+            height = self._confidence.threshold(question.text)
+            # What is fitted to short texts says nothing of long ones. The embedder's threshold for these
+            # is put where the confidence's own is.
+            shares = [
+                _between(candidate.similarity, self._thresholds.long, height) for candidate in candidates
+            ]
+        else:
+            shares = self._confidence.rate(
+                [
+                    Pair(*pair, found, candidate.similarity, _others(candidate, candidates))
+                    for candidate, pair, found in zip(candidates, texts, rules, strict=True)
+                ]
             )
-            for candidate in candidates
+        return [
+            Judged(candidate, share, found[0] if found else "")
+            for candidate, share, found in zip(candidates, shares, rules, strict=True)
         ]
 
     def choose(self, judged: Sequence[Judged], threshold: float) -> Verdict:
         """Choose among the candidates whose confidence reaches the threshold and that no rule refuses."""
-        near = [one for one in judged if self.evaluation.accepts(one.confidence, threshold)]
+        near = [one for one in judged if self._evaluation.accepts(one.confidence, threshold)]
         accepted = {id(one.candidate): one for one in near if not one.veto}
         chosen = self._post_process([one.candidate for one in accepted.values()]) if accepted else None
         return Verdict(
@@ -64,3 +105,16 @@ class Judge:
             judged[0] if judged else None,
             near[0].veto if near else "",
         )
+
+
+def _others(candidate: Candidate, candidates: Sequence[Candidate]) -> list[float]:
+    answer = candidate.entry.answer
+    return [other.similarity for other in candidates if other.entry.answer != answer]
+
+
+def _between(cosine: float, knee: float, height: float) -> float:
+    """Map 0, ``knee`` and 1 to 0, ``height`` and 1, and what is between by straight lines."""
+    cosine = min(1.0, max(0.0, cosine))
+    if cosine < knee:
+        return cosine / knee * height
+    return 1.0 if knee >= 1.0 else height + (cosine - knee) / (1.0 - knee) * (1.0 - height)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 EVALUATIONS = Registry(
     "evaluation",
     {
+        # What decides for an embedder without a calibration.
+        "confidence": "modelcache.similarity_evaluation.cosine:CosineEvaluation",
         "cosine": "modelcache.similarity_evaluation.cosine:CosineEvaluation",
         "distance": "modelcache.similarity_evaluation.distance:DistanceEvaluation",
         "exact_match": "modelcache.similarity_evaluation.exact_match:ExactMatchEvaluation",

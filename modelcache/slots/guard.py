@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from modelcache.manager.data_manager import Candidate
 from modelcache.processor.pre import Question, differing_part
-from modelcache.slots.comparing import difference
+from modelcache.slots.comparing import differences
 from modelcache.slots.reading import Reader, Slots
 from modelcache.slots.tables import Tables, load_tables
 
@@ -37,9 +37,16 @@ class SlotGuard:
 
     def compare(self, asked: str, cached: str) -> str:
         """Return the rule by which two texts differ, "" if none does."""
-        if self._tables is None or asked == cached:
-            return ""
-        return difference(self._read(asked), self._read(cached), self._tables)
+        return next(iter(self.differences(asked, cached)), "")
 
-    def _read(self, text: str) -> Slots:
+    def differences(self, asked: str, cached: str) -> list[str]:
+        """Return the rules by which two texts differ, the plainest first; those turned off are left out."""
+        if self._tables is None or asked == cached:
+            return []
+        off = self._tables.off
+        found = differences(self.read(asked), self.read(cached), self._tables)
+        return [rule for rule in dict.fromkeys(found) if rule not in off]
+
+    def read(self, text: str) -> Slots:
+        """Return what a text says in its slots."""
         return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._reader.read(text)

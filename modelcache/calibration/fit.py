@@ -1,0 +1,194 @@
+"""Fit the confidence: words by a logistic regression, all that is seen by boosted trees on top of it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from modelcache.calibration.asking import Asked
+from modelcache.calibration.pairs import folds
+from modelcache.decision.confidence import Pair, Words
+from modelcache.decision.features import View, features
+from modelcache.decision.forest import Forest
+
+SEED = 20261122
+FOLDS = 8
+WORD_FOLDS = 5
+# A token that is seen less often says nothing of other texts.
+LEAST_SEEN = 5
+WORDS_STRENGTH = 0.3
+TREES: Mapping[str, Any] = {
+    "objective": "binary",
+    "learning_rate": 0.05,
+    "num_leaves": 16,
+    "lambda_l2": 5.0,
+    "feature_fraction": 0.5,
+    "feature_fraction_bynode": 0.5,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "seed": SEED,
+    "verbose": -1,
+}
+ROUNDS = 150
+LEAST_PAIRS_IN_LEAF = 40
+# The same pair in caches that hold this share of the others, so that a sparse neighbourhood is known
+# too, and how much each counts.
+SHARES = {1.0: 3.0, 0.1: 1.0, 0.01: 1.0, 0.0: 1.0}
+DIGITS = 5
+
+Views = Mapping[str, View]
+Labels = NDArray[np.bool_]
+
+
+class Fitted:
+    """What one language's fit rates pairs by; ``tables`` is its JSON."""
+
+    def __init__(self, words: Mapping[str, Any], forest: Mapping[str, Any]) -> None:
+        self.tables: dict[str, Any] = {"words": words, "forest": forest, "slope": 1.0, "offset": 0.0}
+        self._words = Words(words)
+        self._forest = Forest(forest)
+
+    def odds(self, pairs: Sequence[Pair], views: Views, floor: float) -> NDArray[np.float64]:
+        """Return the log-odds that each pair is the same question, before they are calibrated."""
+        scores = [self._words.score(views[pair.asked], views[pair.cached]) for pair in pairs]
+        return self._forest.predict(_rows(pairs, scores, views, floor))
+
+
+def fit(asked: Sequence[Asked], views: Views, floor: float) -> Fitted:
+    """Fit to all these questions."""
+    labels = np.array([one.pair.same for one in asked])
+    scores = _words_of_others(asked, labels, views)
+    words = _fit_words(asked, labels, views)
+    random = np.random.default_rng(SEED)
+    rows, weights = [], []
+    for share, weight in SHARES.items():
+        pairs = [replace(one.own, others=_thinned(one, share, random)) for one in asked]
+        rows.append(_rows(pairs, scores, views, floor))
+        weights.append(_balanced(labels) * weight)
+    data = lightgbm.Dataset(
+        np.concatenate(rows), np.tile(labels, len(SHARES)).astype(float), weight=np.concatenate(weights)
+    )
+    least = LEAST_PAIRS_IN_LEAF * len(SHARES)
+    booster = lightgbm.train({**TREES, "min_data_in_leaf": least}, data, num_boost_round=ROUNDS)
+    return Fitted(words, _forest_tables(booster.dump_model()["tree_info"]))
+
+
+def odds_of_others(asked: Sequence[Asked], views: Views, floor: float) -> list[NDArray[np.float64]]:
+    """Return the log-odds of each question's candidates by a fit to questions of other folds only."""
+    fold = np.array(folds([one.pair for one in asked], FOLDS))
+    found: list[NDArray[np.float64]] = [np.empty(0)] * len(asked)
+    for number in sorted(set(fold.tolist())):
+        fitted = fit([one for one, of in zip(asked, fold, strict=True) if of != number], views, floor)
+        for row in np.flatnonzero(fold == number).tolist():
+            found[row] = fitted.odds(asked[row].candidates, views, floor)
+    return found
+
+
+def platt(odds: NDArray[np.float64], labels: Labels) -> tuple[float, float]:
+    """Return slope and offset that make log-odds those of the labels, duplicates and others of equal weight.
+
+    Platt (1999), "Probabilistic outputs for support vector machines".
+    """
+    model = LogisticRegression(C=1e6).fit(odds[:, None], labels, sample_weight=_balanced(labels))
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def _balanced(labels: Labels) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.where(labels, 0.5 / labels.mean(), 0.5 / (1 - labels.mean()))
+    return weights
+
+
+def _thinned(asked: Asked, share: float, random: np.random.Generator) -> tuple[float, ...]:
+    """Return the neighbours in a cache with this share of the entries, as far as they were kept."""
+    kept = asked.neighbours[random.random(len(asked.neighbours)) < share]
+    return tuple(kept.tolist())
+
+
+def _rows(pairs: Sequence[Pair], scores: Iterable[float], views: Views, floor: float) -> NDArray[np.float32]:
+    """Return the features of pairs, (len(pairs), features)."""
+    return np.stack(
+        [
+            features(
+                views[pair.asked], views[pair.cached], pair.rules, pair.similarity, pair.others, floor, score
+            )
+            for pair, score in zip(pairs, scores, strict=True)
+        ]
+    )
+
+
+def _bags(asked: Sequence[Asked], views: Views) -> list[dict[tuple[str, str], float]]:
+    """Return each pair's tokens with their weights, as ``Words.score`` weighs them."""
+    bags = []
+    for one in asked:
+        ours, theirs = views[one.own.asked].tokens, views[one.own.cached].tokens
+        bag: dict[tuple[str, str], float] = {}
+        for kind, tokens in (("differing", ours ^ theirs), ("shared", ours & theirs)):
+            bag |= {(kind, token): 1 / math.sqrt(len(tokens)) for token in tokens}
+        bags.append(bag)
+    return bags
+
+
+def _fit_words(asked: Sequence[Asked], labels: Labels, views: Views) -> dict[str, Any]:
+    bags = _bags(asked, views)
+    seen = Counter(token for bag in bags for token in bag)
+    place = {token: number for number, token in enumerate(sorted(t for t in seen if seen[t] >= LEAST_SEEN))}
+    entries = [
+        (weight, row, place[token])
+        for row, bag in enumerate(bags)
+        for token, weight in bag.items()
+        if token in place
+    ]
+    weights, rows, columns = zip(*entries, strict=True)
+    matrix = csr_matrix((weights, (rows, columns)), shape=(len(bags), len(place)))
+    model = LogisticRegression(C=WORDS_STRENGTH, max_iter=1000).fit(matrix, labels)
+    tables: dict[str, Any] = {"base": float(model.intercept_[0]), "differing": {}, "shared": {}}
+    for (kind, token), number in place.items():
+        tables[kind][token] = round(float(model.coef_[0, number]), DIGITS)
+    return tables
+
+
+def _words_of_others(asked: Sequence[Asked], labels: Labels, views: Views) -> NDArray[np.float64]:
+    """Return each pair's score by words as told by the pairs of other folds: its own label is not in it."""
+    fold = np.array(folds([one.pair for one in asked], WORD_FOLDS))
+    scores = np.empty(len(asked))
+    for number in sorted(set(fold.tolist())):
+        others = np.flatnonzero(fold != number)
+        words = Words(_fit_words([asked[row] for row in others.tolist()], labels[others], views))
+        for row in np.flatnonzero(fold == number).tolist():
+            own = asked[row].own
+            scores[row] = words.score(views[own.asked], views[own.cached])
+    return scores
+
+
+def _forest_tables(trees: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay LightGBM's trees out in a row of nodes, as ``Forest`` reads them."""
+    tables: dict[str, Any] = {
+        name: [] for name in ("roots", "feature", "threshold", "left", "right", "value")
+    }
+    depths = [0]
+
+    def add(node: Mapping[str, Any], depth: int) -> int:
+        number = len(tables["feature"])
+        is_leaf = "leaf_value" in node
+        tables["feature"].append(0 if is_leaf else node["split_feature"])
+        tables["threshold"].append(0.0 if is_leaf else node["threshold"])
+        tables["value"].append(round(node["leaf_value"], DIGITS) if is_leaf else 0.0)
+        tables["left"].append(number)
+        tables["right"].append(number)
+        depths.append(depth)
+        if not is_leaf:
+            tables["left"][number] = add(node["left_child"], depth + 1)
+            tables["right"][number] = add(node["right_child"], depth + 1)
+        return number
+
+    for tree in trees:
+        tables["roots"].append(add(tree["tree_structure"], 0))
+    return tables | {"depth": max(depths)}

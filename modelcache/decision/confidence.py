@@ -1,0 +1,125 @@
+"""How sure it is that a cached answer may be reused: a calibrated probability.
+
+A calibration is fitted on labelled question pairs by ``python -m modelcache calibrate --fit``, for one
+embedder, since a cosine means nothing across embedders. Half of the questions it is fitted on have their
+answer in the cache and half have only one alike: a confidence of 0.9 is right nine times of ten there.
+"""
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelcache.decision.features import NAMES, View, features, view
+from modelcache.decision.forest import Forest
+from modelcache.errors import ConfigError
+from modelcache.slots.guard import SlotGuard
+
+SHIPPED = Path(__file__).parent / "calibrations"
+CHINESE, OTHER = "chinese", "other"
+FORMAT = 1
+REMEMBERED_TEXTS = 2048
+REMEMBERED_CHARS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The asked question beside a cached one, and what is known of them."""
+
+    asked: str
+    cached: str
+    rules: Collection[str]
+    """The rules of the slot guard by which they differ."""
+    similarity: float
+    """Cosine of their embeddings."""
+    others: Sequence[float]
+    """Cosines of the asked question and other cached ones that have another answer."""
+
+
+class Words:
+    """What the words say that two texts share, and those that only one of them has."""
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self._differing: Mapping[str, float] = tables["differing"]
+        self._shared: Mapping[str, float] = tables["shared"]
+        self._base = float(tables["base"])
+
+    def score(self, asked: View, cached: View) -> float:
+        """Return the log-odds by the words alone."""
+        differing, shared = asked.tokens ^ cached.tokens, asked.tokens & cached.tokens
+        return (
+            self._base
+            + sum([self._differing.get(token, 0.0) for token in differing]) / math.sqrt(len(differing) or 1)
+            + sum([self._shared.get(token, 0.0) for token in shared]) / math.sqrt(len(shared) or 1)
+        )
+
+
+class LanguageModel:
+    """The confidence for one language."""
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self.words = Words(tables["words"])
+        self.forest = Forest(tables["forest"])
+        self.slope, self.offset = (float(tables[name]) for name in ("slope", "offset"))
+        self.threshold = float(tables["threshold"])
+
+
+class Confidence:
+    """Rates pairs; safe to call from many threads."""
+
+    def __init__(self, tables: Mapping[str, Any], slot_guard: SlotGuard) -> None:
+        """``tables`` is what ``calibration.fit`` writes; KeyError, TypeError or ValueError if it is not."""
+        if tables["format"] != FORMAT or tuple(tables["features"]) != NAMES:
+            raise ValueError("it is of another version")
+        self.embedder = str(tables["embedder"])
+        self._floor = float(tables["floor"])
+        self._models = {name: LanguageModel(one) for name, one in tables["languages"].items()}
+        self._slot_guard = slot_guard
+        self._remembering = lru_cache(REMEMBERED_TEXTS)(self._read)
+        for name in (CHINESE, OTHER):
+            self._models[name]
+
+    @classmethod
+    def load(cls, path: Path, slot_guard: SlotGuard) -> "Confidence":
+        """Read a calibration; ConfigError says in one sentence what is wrong with it."""
+        try:
+            return cls(json.loads(path.read_text(encoding="utf-8")), slot_guard)
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise ConfigError(f"the calibration {path} cannot be used ({exc!r}): fit it anew") from exc
+
+    def rate(self, pairs: Sequence[Pair]) -> list[float]:
+        """Return the confidence of each pair of one asked question, 0..1."""
+        if not pairs:
+            return []
+        asked = self._view(pairs[0].asked)
+        model = self._models[language_of(asked)]
+        rows = []
+        for pair in pairs:
+            cached = self._view(pair.cached)
+            words_score = model.words.score(asked, cached)
+            rows.append(
+                features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, words_score)
+            )
+        odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset
+        shares: list[float] = (1.0 / (1.0 + np.exp(-odds))).tolist()
+        return shares
+
+    def threshold(self, asked: str) -> float:
+        """Return from which confidence on an answer to this text is reused, unless a user sets another."""
+        return self._models[language_of(self._view(asked))].threshold
+
+    def _view(self, text: str) -> View:
+        return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._read(text)
+
+    def _read(self, text: str) -> View:
+        return view(text, self._slot_guard.read(text))
+
+
+def language_of(asked: View) -> str:
+    """Return which of the fitted languages a text is in."""
+    return CHINESE if asked.slots.han else OTHER
