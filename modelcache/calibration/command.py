@@ -174,7 +174,7 @@ def _fit(
 
 def _floor(languages: dict[str, list[Asked]]) -> float:
     """Return how near the last of the kept neighbours is, as a rule: it has nothing in common any more."""
-    far = [one.neighbours[-1] for asked in languages.values() for one in asked]
+    far = [one.cosines[-1] for asked in languages.values() for one in asked]
     return round(float(np.median(far)), 4)
 
 

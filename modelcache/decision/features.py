@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from modelcache.decision.wording import HAN, shipped_wording
 from modelcache.slots.reading import Slots
-from modelcache.slots.tokens import SMALL_WORDS
+from modelcache.slots.tokens import SMALL_WORDS, words_of
 
 # So many further candidates are looked at.
 NEIGHBOURS = 4
@@ -47,14 +48,17 @@ class View:
 
 def view(text: str, slots: Slots) -> View:
     """Prepare a text, with the slots that were read in it."""
-    folded = text[:GRAM_CHARS].lower()
+    wording = shipped_wording()
+    folded = wording.fold(text[:GRAM_CHARS])
+    words = frozenset(words_of(folded))
+    han = "".join([char for char in folded if HAN.match(char)])
     return View(
         slots=slots,
-        words=slots.words,
-        content=slots.words - SMALL_WORDS,
+        words=words,
+        content=words - SMALL_WORDS - wording.particles,
         pairs=_grams(folded, 2),
         triples=_grams(folded, 3),
-        tokens=slots.words | _grams(slots.han, 2) if len(slots.han) > 1 else slots.words,
+        tokens=words | _grams(han, 2) if len(han) > 1 else words,
     )
 
 
@@ -76,7 +80,7 @@ def features(
     near += [floor] * (NEIGHBOURS - len(near))
     own = len(asked.content - cached.content), len(cached.content - asked.content)
     lengths = len(asked.words), len(cached.words)
-    small = asked.words & SMALL_WORDS, cached.words & SMALL_WORDS
+    small = asked.words - asked.content, cached.words - cached.content
     values = [
         similarity,
         similarity - near[0],

@@ -1,0 +1,191 @@
+"""The confidence: what a calibration rates, and how one is fitted to labelled pairs."""
+
+import json
+import math
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pytest
+
+from modelcache.__main__ import main
+from modelcache.calibration import command
+from modelcache.calibration.curve import Outcomes, wilson
+from modelcache.calibration.fit import _forest_tables
+from modelcache.calibration.pairs import LabelledPair, folds, read_pairs
+from modelcache.decision.confidence import SHIPPED, Confidence, Pair
+from modelcache.decision.forest import Forest
+from modelcache.decision.wording import shipped_wording
+from modelcache.errors import ConfigError
+from modelcache.settings import make_settings
+from modelcache.slots.guard import SlotGuard
+from tests.hash_embedder import HashEmbedder
+
+GUARD = SlotGuard.from_settings(make_settings({}))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Confidence:
+    return Confidence.load(SHIPPED / "e5.json", GUARD)
+
+
+def rated(confidence: Confidence, asked: str, cached: str, similarity: float, *others: float) -> float:
+    [share] = confidence.rate([Pair(asked, cached, GUARD.differences(asked, cached), similarity, others)])
+    return share
+
+
+def test_a_forest_sums_the_trees_that_lightgbm_grew() -> None:
+    random = np.random.default_rng(1)
+    rows = random.normal(size=(2000, 6)).astype(np.float32)
+    labels = (rows[:, 0] * rows[:, 1] + rows[:, 2] > 0.3).astype(float)
+    grown = lightgbm.train(
+        {"objective": "binary", "num_leaves": 9, "verbose": -1, "num_threads": 1},
+        lightgbm.Dataset(rows, labels),
+        num_boost_round=30,
+    )
+    tables = _forest_tables(grown.dump_model()["tree_info"])
+    forest = Forest(json.loads(json.dumps(tables)))
+    expected = np.asarray(grown.predict(rows, raw_score=True))
+    assert forest.predict(rows) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do I reset my password?", "how can I reset my password"),
+        ("Please tell me the opening hours", "What are the opening hours?"),
+        ("怎么重置密码？", "请问如何重置密码"),
+        ("为什么登录不了", "为何登录不了？"),
+        ("ＡＢＣ怎么用", "abc如何用"),
+    ],
+)
+def test_wording_that_changes_nothing_is_folded(one: str, other: str) -> None:
+    assert shipped_wording().fold(one) == shipped_wording().fold(other)
+
+
+def test_wording_with_a_meaning_is_kept() -> None:
+    fold = shipped_wording().fold
+    assert fold("open an account") != fold("close an account")
+    assert fold("C++ 教程") != fold("C 教程")
+    assert fold("cookie please") == "cookie"
+
+
+@pytest.mark.parametrize(
+    ("asked", "same", "other"),
+    [
+        ("How can I reset my password?", "How do I reset my password?", "How do I reset my router?"),
+        ("如何重置密码？", "怎么重置密码", "怎么重置路由器"),
+    ],
+)
+def test_words_count_beside_the_cosine(shipped: Confidence, asked: str, same: str, other: str) -> None:
+    assert rated(shipped, asked, same, 0.975) > rated(shipped, asked, other, 0.975)
+
+
+def test_a_crowded_neighbourhood_makes_unsure(shipped: Confidence) -> None:
+    asked, cached = "How can I lose weight fast?", "How can I lose weight quickly?"
+    alone = rated(shipped, asked, cached, 0.98)
+    assert rated(shipped, asked, cached, 0.98, 0.979, 0.979, 0.978, 0.978) < alone
+
+
+@pytest.mark.parametrize("asked", ["", "?", "a", "ε" * 3000, "😀", "a\0b", "\ud800", "你" * 3000])
+def test_any_text_is_rated(shipped: Confidence, asked: str) -> None:
+    assert 0.0 <= rated(shipped, asked, "How are you?", 0.9) <= 1.0
+    assert 0.0 <= rated(shipped, "How are you?", asked, 1.0, -1.0) <= 1.0
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"format": 0}', '{"format": 1, "features": ["similarity"]}']
+)
+def test_a_file_that_is_no_calibration_is_said(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"calibration\.json cannot be used"):
+        Confidence.load(path, GUARD)
+
+
+@pytest.mark.parametrize("line", ["one\ttwo", "one\ttwo\t2", "one\ttwo\t1\t1", "\ttwo\t1"])
+def test_a_line_that_is_no_pair_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(f"a\tb\t1\n{line}\n")
+    with pytest.raises(ConfigError, match="line 2"):
+        read_pairs(path)
+
+
+def test_pairs_with_a_question_in_common_share_a_fold() -> None:
+    pairs = [LabelledPair(f"q{n}", f"q{n + 1}", True) for n in range(50)]
+    apart = [LabelledPair(f"a{n}", f"b{n}", True) for n in range(200)]
+    found = folds([*pairs, *apart], 8)
+    assert len(set(found[:50])) == 1
+    assert set(found[50:]) == set(range(8))
+    assert folds(list(reversed(apart)), 8) == found[:49:-1]
+
+
+def test_only_the_nearest_over_the_threshold_answers() -> None:
+    outcomes = Outcomes(
+        shares=[np.array([0.9, 0.8]), np.array([0.3, 0.8]), np.array([0.9, 0.1]), np.array([-1.0, 0.2])],
+        own=[0, 1, 1, 0],
+        same=[True, False, True, True],
+    )
+    point = outcomes.at(0.5)
+    assert (point.right, point.wrong, point.duplicates) == (1, 1, 3)
+    assert outcomes.recommended(0.4).threshold == pytest.approx(0.9)
+
+
+def test_the_interval_of_a_share() -> None:
+    low, high = wilson(5, 100)
+    assert (low, high) == pytest.approx((0.0215, 0.1118), abs=1e-3)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def made_up_pairs(path: Path, count: int = 600) -> None:
+    """Duplicates that differ in politeness, and others that differ in the thing asked about."""
+    things = [f"thing{number}" for number in range(count)]
+    lines = []
+    for number, thing in enumerate(things):
+        lines += [
+            f"how do I open the {thing} box\tplease, how can I open the {thing} box\t1",
+            f"how do I open the {thing} box\thow do I open the other{number} box\t0",
+            f"怎么打开{thing}的盒子\t请问如何打开{thing}的盒子\t1",
+            f"怎么打开{thing}的盒子\t怎么打开别的{number}的盒子\t0",
+        ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_calibrate_fits_recommends_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "get_embedder", lambda settings: HashEmbedder())
+    pairs, fitted, ini, png = (tmp_path / name for name in ("p.tsv", "c.json", "s.ini", "c.png"))
+    made_up_pairs(pairs)
+    arguments = ["--profile", "demo", "calibrate", "--pairs", str(pairs)]
+    assert main([*arguments, "--fit", str(fitted), "--settings", str(ini), "--plot", str(png)]) == 0
+    printed = capsys.readouterr().out
+    assert "chinese" in printed
+    assert "wrong share of hits" in printed
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert f"calibration = {fitted}" in ini.read_text()
+    confidence = Confidence.load(fitted, GUARD)
+    assert confidence.embedder == HashEmbedder.name
+    same = rated(confidence, "how can I open the thing7 box", "how do I open the thing7 box", 0.5)
+    other = rated(confidence, "how do I open the other7 box", "how do I open the thing7 box", 0.5)
+    assert same > 0.9 > 0.1 > other
+    assert not math.isnan(confidence.threshold("how"))
+
+    monkeypatch.setenv("MODELCACHE_CONFIG", str(ini))
+    assert main([*arguments, "--settings", str(ini)]) == 0
+    assert "similarity_threshold = " in ini.read_text()
+
+
+def test_calibrate_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "get_embedder", lambda settings: HashEmbedder())
+    path = tmp_path / "few.tsv"
+    path.write_text("a\tb\t1\nc\td\t0\n")
+    for arguments in (["--pairs", str(path)], ["--pairs", str(tmp_path / "absent.tsv")]):
+        assert main(["--profile", "demo", "calibrate", *arguments]) == 1
+    assert main(["--profile", "demo", "calibrate", "--pairs", str(path), "--wrong-share", "2"]) == 1
+    said = capsys.readouterr().err
+    assert "too few labelled pairs" in said
+    assert "absent.tsv cannot be read" in said
+    assert "--wrong-share" in said
