@@ -124,10 +124,19 @@ def _plot_trust(table: Report, path: Path) -> None:
                 kind: [tuple(map(float, line[3:])) for line in lines if line[2] == kind]
                 for kind in ("curve", "default")
             }
-            # Decisions by the same nearest entry lie on one curve.
-            style = {"color": f"C{number}", "linewidth": 2 + 2 * (len(decisions) - number), "alpha": 0.6}
-            axes.plot(*zip(*points["curve"], strict=True), label=decision, **style)
-            axes.plot(*zip(*points["default"], strict=True), "o", color=f"C{number}", markeredgecolor="black")
+            # Decisions by the same nearest entry lie on one curve: the first is the widest, below the others.
+            width = 2 + 3 * (len(decisions) - 1 - number)
+            axes.plot(
+                *zip(*points["curve"], strict=True), label=decision, color=f"C{number}", linewidth=width
+            )
+            axes.plot(
+                *zip(*points["default"], strict=True),
+                "o",
+                color=f"C{number}",
+                markersize=9,
+                markeredgecolor="black",
+                zorder=3,
+            )
         axes.set_title(language)
         axes.set_xlabel("share of the duplicates found")
     every[0][0].set_ylabel("right share of hits")

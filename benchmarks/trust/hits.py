@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
+Allowed = Callable[[Counts, Counts], Flags]
+"""Tells of right and wrong hits, threshold by threshold, where they are good enough."""
 
 CONFIDENCE = 0.95
 COLUMNS = ("right", "wrong", "missed", "wrong share of hits", "true rephrasings found")
@@ -51,7 +53,7 @@ class Hits:
     show: Callable[[float], str]
     """Says a score as the threshold that a user of this decision would set."""
 
-    def best(self, allowed: Callable[[Counts, Counts], Flags]) -> tuple[str, Tally] | None:
+    def best(self, allowed: Allowed) -> tuple[str, Tally] | None:
         """Return the threshold with the most right hits among those whose (right, wrong) are allowed."""
         thresholds, right, wrong = self.sweep()
         fine = np.flatnonzero(allowed(right, wrong) & (right > 0))
@@ -70,7 +72,7 @@ class Hits:
         return scores[last], self.right[order].cumsum()[last], self.wrong[order].cumsum()[last]
 
 
-def at_most(wrong_share: float) -> Callable[[Counts, Counts], Flags]:
+def at_most(wrong_share: float) -> Allowed:
     """Allow up to this wrong share of hits."""
     return lambda right, wrong: wrong <= wrong_share * (right + wrong)
 

@@ -13,7 +13,7 @@ from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from benchmarks.sizes import Sizes
 from benchmarks.trust import hits
 from benchmarks.trust.cost import cost_line, cost_report
-from benchmarks.trust.hits import Hits, at_most
+from benchmarks.trust.hits import Allowed, Hits, Tally, at_most
 from benchmarks.trust.peers import PLAIN_COSINE, peer_hits
 from benchmarks.trust.product import OURS, Json, Product, Truth, hits_of, opened
 from benchmarks.trust.real_pairs import hard_pairs, paraphrases
@@ -122,10 +122,9 @@ def _paraphrases(product: Product, data: Path, limit: int) -> Report:
     for language in FILES:
         for one in paraphrases(product, data, language, limit):
             lines.append(_default_line(language, one))
-            best = one.best(lambda _, wrong: wrong <= PARAPHRASE_WRONG)
-            if best is not None and one.decision in SWEPT:
-                at = f"{best[0]}, ≤ {PARAPHRASE_WRONG} wrong"
-                lines.append((language, one.decision, at, *best[1].cells()))
+            if one.decision in SWEPT:
+                few = f"≤ {PARAPHRASE_WRONG} wrong"
+                lines.append(_best_line(language, one, lambda _, wrong: wrong <= PARAPHRASE_WRONG, few))
     return Report("trust-paraphrases", (*HEAD, *hits.COLUMNS), lines)
 
 
@@ -133,9 +132,12 @@ def _lines(questions: str, one: Hits, wrong_shares: Sequence[float]) -> Iterator
     """Show a decision by default, and at the threshold that finds most with so small a wrong share."""
     yield _default_line(questions, one)
     for wrong_share in wrong_shares:
-        best = one.best(at_most(wrong_share))
-        if best is not None:
-            yield questions, one.decision, f"{best[0]}, ≤ {wrong_share:.0%} wrong", *best[1].cells()
+        yield _best_line(questions, one, at_most(wrong_share), f"≤ {wrong_share:.0%} wrong")
+
+
+def _best_line(questions: str, one: Hits, allowed: Allowed, limit: str) -> Line:
+    threshold, tally = one.best(allowed) or ("no threshold", Tally(0, 0, one.rephrasings))
+    return questions, one.decision, f"{threshold}, {limit}", *tally.cells()
 
 
 def _default_line(questions: str, one: Hits) -> Line:
