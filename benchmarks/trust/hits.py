@@ -77,6 +77,11 @@ def at_most(wrong_share: float) -> Allowed:
     return lambda right, wrong: wrong <= wrong_share * (right + wrong)
 
 
+def at_most_so_many(most: int) -> Allowed:
+    """Allow up to this number of wrong hits."""
+    return lambda right, wrong: wrong <= most
+
+
 def share(part: int, whole: int) -> str:
     """Write a share with its Wilson score interval (E. B. Wilson, 1927)."""
     if not whole:
