@@ -32,6 +32,7 @@ GROUPS = {
     "tenants": "benchmarks.scale:run_tenants",
     "outage": "benchmarks.outage:run",
     "embedders": "benchmarks.embedders:run",
+    "trust": "benchmarks.trust.run:run",
     "gptcache": "benchmarks.peers:run_gptcache",
     "redisvl": "benchmarks.peers:run_redisvl",
 }

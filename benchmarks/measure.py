@@ -42,6 +42,8 @@ class Report:
     name: str
     columns: Sequence[str]
     lines: Sequence[Sequence[str]]
+    shown: bool = True
+    """False: points of a plot, which no table shows."""
 
 
 Result = Comparison | Report

@@ -15,6 +15,7 @@ from benchmarks.measure import Comparison, Report, Result
 
 mpl.use("Agg")
 LATENCIES = "latency-and-recall"
+TRUST = "trust-curves"
 HEAD = "| name | ours | beside | ratio | to reach | |\n| --- | --- | --- | --- | --- | --- |"
 
 
@@ -43,7 +44,7 @@ def tables(results: Sequence[Result], where: str) -> str:
     comparisons = [result for result in results if isinstance(result, Comparison)]
     if comparisons:
         parts.append("\n".join([HEAD, *map(_row, comparisons)]))
-    for table in [result for result in results if isinstance(result, Report)]:
+    for table in [result for result in results if isinstance(result, Report) and result.shown]:
         head = f"| {' | '.join(table.columns)} |\n|{' --- |' * len(table.columns)}"
         parts += [
             f"`{table.name}`:",
@@ -73,6 +74,8 @@ def save(results: Sequence[Result], folder: Path) -> None:
     for result in every:
         if isinstance(result, Report) and result.name == LATENCIES:
             _plot_latencies(result, folder / "latency.png")
+        if isinstance(result, Report) and result.name == TRUST:
+            _plot_trust(result, folder / "trust.png")
     comparisons = [result for result in every if isinstance(result, Comparison)]
     if comparisons:
         _plot_ratios(comparisons, folder / "ratios.png")
@@ -103,6 +106,41 @@ def _plot_latencies(table: Report, path: Path) -> None:
     axes.set_xlabel("entries of one model")
     axes.set_ylabel("ms for a search with its rows, without embedding")
     axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _plot_trust(table: Report, path: Path) -> None:
+    """Draw the right share of hits over what is found; a dot is the decision at its default."""
+    languages = list(dict.fromkeys(line[0] for line in table.lines))
+    decisions = list(dict.fromkeys(line[1] for line in table.lines))
+    figure, every = pyplot.subplots(
+        1, len(languages), figsize=(6 * len(languages), 4.5), layout="constrained", sharey=True, squeeze=False
+    )
+    for axes, language in zip(every[0], languages, strict=True):
+        for number, decision in enumerate(decisions):
+            lines = [line for line in table.lines if line[:2] in ([language, decision], (language, decision))]
+            points = {
+                kind: [tuple(map(float, line[3:])) for line in lines if line[2] == kind]
+                for kind in ("curve", "default")
+            }
+            # Decisions by the same nearest entry lie on one curve: the first is the widest, below the others.
+            width = 2 + 3 * (len(decisions) - 1 - number)
+            axes.plot(
+                *zip(*points["curve"], strict=True), label=decision, color=f"C{number}", linewidth=width
+            )
+            axes.plot(
+                *zip(*points["default"], strict=True),
+                "o",
+                color=f"C{number}",
+                markersize=9,
+                markeredgecolor="black",
+                zorder=3,
+            )
+        axes.set_title(language)
+        axes.set_xlabel("share of the duplicates found")
+    every[0][0].set_ylabel("right share of hits")
+    every[0][0].legend()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 

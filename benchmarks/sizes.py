@@ -24,6 +24,10 @@ class Sizes:
     real_vectors: bool = True
     pairs: int = 500
     """Pairs of duplicates, and as many others, of each language."""
+    trust_pairs: int = 0
+    """Pairs of each language whose questions are cached or asked; 0: all."""
+    suite_stride: int = 1
+    """Every so manyth case of a suite is asked."""
 
 
 FULL = Sizes()
@@ -40,4 +44,6 @@ QUICK = Sizes(
     models=50,
     real_vectors=False,
     pairs=20,
+    trust_pairs=120,
+    suite_stride=8,
 )

@@ -1,0 +1,34 @@
+"""What the decision costs beside the embedding."""
+
+from collections.abc import Sequence
+from statistics import quantiles
+from time import perf_counter
+
+from tqdm import tqdm
+
+from benchmarks.measure import Report
+from benchmarks.trust.product import Product
+from modelcache.processor.pre import Message, make_question
+
+CANDIDATES = 5
+COLUMNS = ("questions", "number", "p50 µs", "p95 µs")
+
+
+def cost_line(product: Product, title: str, model: str, texts: Sequence[str]) -> Sequence[str]:
+    """Time the judging of five candidates and the choice of one, for each question once."""
+    cache = product.cache
+    vectors = product.embed(texts)
+    microseconds = []
+    for text, vector in zip(tqdm(texts, desc="judging", leave=False, disable=None), vectors, strict=True):
+        question = make_question(model, {}, [Message("user", text)], cache.settings)
+        candidates = cache.data_manager.search(model, question.partition, vector, CANDIDATES)
+        threshold = cache.threshold(question)
+        started = perf_counter()
+        cache.judge.choose(cache.judge.judge(question, candidates), threshold)
+        microseconds.append(1e6 * (perf_counter() - started))
+    cuts = quantiles(microseconds, n=20, method="inclusive")
+    return title, f"{len(texts):,}", f"{cuts[9]:.0f}", f"{cuts[18]:.0f}"
+
+
+def cost_report(lines: Sequence[Sequence[str]]) -> Report:
+    return Report("trust-cost", COLUMNS, lines)
