@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
+from modelcache.decision.conversations import Conversations
 from modelcache.decision.judge import Judge
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
@@ -38,12 +39,14 @@ class Cache:
     @classmethod
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
+        embedder = embedder or get_embedder(settings)
+        slot_guard = SlotGuard.from_settings(settings)
         judge = Judge(
             get_evaluation(settings),
-            SlotGuard.from_settings(settings),
+            slot_guard,
+            Conversations.from_settings(settings, slot_guard, embedder.thresholds.context),
             POST_PROCESSES[settings.post_process],
         )
-        embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
         data_manager = data_manager_of(settings, embedder.name, embedder.dimension)

@@ -207,10 +207,22 @@ class Settings(BaseModel):
         description="`partition`: only entries under an equal system prompt are compared; "
         "`splice`: it is part of the compared text",
     )
-    conversation: Literal["exact", "splice"] = Field(
-        "exact",
-        description="`exact`: earlier turns must be equal and the last is compared by meaning; "
-        "`splice`: all turns are compared as one text",
+    conversation: Literal["meaning", "exact", "splice"] = Field(
+        "meaning",
+        description="`meaning`: each earlier turn is compared by meaning, as the last is; `exact`: they must "
+        "be equal; `splice`: all turns are compared as one text",
+    )
+    context_chars: int = Field(
+        512,
+        ge=0,
+        le=4096,
+        description="`meaning`: so many characters of the latest earlier turns are compared; turns that do "
+        "not fit, and those over `long_text_chars`, must be equal",
+    )
+    context_threshold: Fraction | None = Field(
+        None,
+        description="`meaning`: from which similarity on two earlier turns count as the same; empty: the "
+        "embedder's calibrated value",
     )
     model_blacklist: Names = Field(
         (), description="models that are neither answered nor stored, separated by commas"

@@ -2,11 +2,13 @@
 
 from time import perf_counter, time
 
+import numpy as np
+
 from modelcache.adapter import reply
 from modelcache.adapter.reply import NOTHING_COMPARED, Likeness, Reply
 from modelcache.adapter.request import QueryRequest
 from modelcache.core import Cache
-from modelcache.decision.judge import Judged
+from modelcache.decision.judge import Judged, Verdict
 from modelcache.errors import BlacklistError, ModelCacheError
 from modelcache.manager.scalar_data.base import LogLine
 from modelcache.processor.pre import Question, make_question
@@ -39,18 +41,31 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
         return reply.hit(exact, reply.EXACT, perf_counter() - started)
     if not cache.compares(question):
         return reply.miss(NOTHING_COMPARED, perf_counter() - started)
-    embedding = cache.gathering.embed([question.text])[0]
-    candidates = cache.data_manager.search(
-        question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
-    )
-    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    verdict = cache.judge.choose(cache.judge.judge(question, candidates), threshold)
+    verdict = _decide(cache, question, asked)
     seconds = perf_counter() - started
     if verdict.chosen is not None:
         entry = verdict.chosen.candidate.entry
         cache.writer.hit(entry, time())
         return reply.hit(entry, reply.SEMANTIC, seconds, _likeness(verdict.chosen), verdict.veto)
     return reply.miss(_likeness(verdict.nearest), seconds, verdict.veto)
+
+
+def _decide(cache: Cache, question: Question, asked: QueryRequest) -> Verdict:
+    """Search and judge; where no entry of the conversation answers, those cached without one may."""
+    embedding, *context = cache.gathering.embed(question.texts)
+    top_k = asked.top_k or cache.settings.top_k
+    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
+    search, judge = cache.data_manager.search, cache.judge
+    candidates = search(
+        question.model, question.partition, embedding, top_k, np.stack(context) if context else None
+    )
+    verdict = judge.choose(judge.judge(question, candidates), threshold)
+    if verdict.chosen is None and judge.conversations.stands_alone(question):
+        candidates = search(question.model, question.without_context, embedding, top_k)
+        alone = judge.choose(judge.judge(question, candidates), threshold)
+        if alone.chosen is not None or verdict.nearest is None:
+            return alone
+    return verdict
 
 
 def _likeness(judged: Judged | None) -> Likeness:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from modelcache.decision.conversations import Conversations
 from modelcache.manager.data_manager import Candidate
 from modelcache.processor.pre import Question
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
@@ -31,16 +32,21 @@ class Verdict:
 
 
 class Judge:
-    """Weighs candidates by an evaluation and the slot guard; safe to call from many threads."""
+    """Weighs candidates by an evaluation, the slot guard and, inside a conversation, its earlier turns.
+
+    Safe to call from many threads.
+    """
 
     def __init__(
         self,
         evaluation: SimilarityEvaluation,
         slot_guard: SlotGuard,
+        conversations: Conversations,
         post_process: Callable[[Sequence[Candidate]], Candidate],
     ) -> None:
         self.evaluation = evaluation
         self.slot_guard = slot_guard
+        self.conversations = conversations
         self._post_process = post_process
 
     def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Judged]:
@@ -49,10 +55,14 @@ class Judge:
             Judged(
                 candidate,
                 self.evaluation.rank(question, candidate) / self.evaluation.highest,
-                self.slot_guard.veto(question, candidate),
+                self._veto(question, candidate),
             )
             for candidate in candidates
         ]
+
+    def _veto(self, question: Question, candidate: Candidate) -> str:
+        guard = self.conversations if question.without_context else self.slot_guard
+        return guard.veto(question, candidate)
 
     def choose(self, judged: Sequence[Judged], threshold: float) -> Verdict:
         """Choose among the candidates whose confidence reaches the threshold and that no rule refuses."""

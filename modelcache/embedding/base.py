@@ -19,11 +19,13 @@ class Thresholds:
     """The cosine similarity from which on two texts count as the same question.
 
     A cosine means nothing across embedders (some score unrelated texts 0.8), so each embedder
-    brings its own; ``long`` is for texts over the setting ``long_text_chars``.
+    brings its own; ``long`` is for texts over the setting ``long_text_chars``, ``context`` for the earlier
+    turns of two conversations with like last turns.
     """
 
     short: float
     long: float
+    context: float
 
 
 class Embedder(ABC):

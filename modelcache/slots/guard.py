@@ -39,7 +39,8 @@ class SlotGuard:
         """Return the rule by which two texts differ, "" if none does."""
         if self._tables is None or asked == cached:
             return ""
-        return difference(self._read(asked), self._read(cached), self._tables)
+        return difference(self.read(asked), self.read(cached), self._tables)
 
-    def _read(self, text: str) -> Slots:
+    def read(self, text: str) -> Slots:
+        """Find the slots of a text; only names by their looks and numbers where there are no tables."""
         return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._reader.read(text)
