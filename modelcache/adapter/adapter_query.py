@@ -52,7 +52,7 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
 
 def _decide(cache: Cache, question: Question, asked: QueryRequest) -> Verdict:
     """Search and judge; where no entry of the conversation answers, those cached without one may."""
-    embedding, *context = cache.gathering.embed(question.texts)
+    embedding, *context = cache.gathering.embed(question.texts, urgent=True)
     top_k = asked.top_k or cache.settings.top_k
     threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
     search, judge = cache.data_manager.search, cache.judge
