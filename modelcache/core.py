@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.decision.conversations import Conversations
 from modelcache.decision.judge import Judge
+from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
@@ -41,18 +42,23 @@ class Cache:
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
         embedder = embedder or get_embedder(settings)
         slot_guard = SlotGuard.from_settings(settings)
+        reranker = Reranker.from_settings(settings)
         judge = Judge(
             get_evaluation(settings),
             slot_guard,
             Conversations.from_settings(settings, slot_guard, embedder.thresholds.context),
             POST_PROCESSES[settings.post_process],
+            reranker,
         )
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
-        data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
         try:
+            if reranker is not None:
+                reranker.open()
+            data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
             data_manager.open()
         except BaseException:
+            judge.close()
             gathering.close()
             raise
         return cls(
@@ -78,6 +84,7 @@ class Cache:
         self.writer.close()
         self.data_manager.close()
         self.gathering.close()
+        self.judge.close()
 
     def compares(self, question: Question) -> bool:
         """Tell whether the question is short enough to be compared by meaning."""

@@ -192,6 +192,20 @@ class Settings(BaseModel):
     post_process: Literal["first", "random_one"] = Field(
         "first", description="which accepted entry answers: the nearest (`first`) or `random_one`"
     )
+    rerank_path: Path | None = Field(
+        None,
+        description="folder of a cross-encoder (a `transformers` sequence-classification model of one or two "
+        "labels), which reads the question beside each near candidate and has the last word; empty: none",
+    )
+    rerank_threshold: Fraction = Field(
+        0.5, description="from which of its scores (0 to 1) on a candidate may answer; the best one does"
+    )
+    rerank_budget_ms: float = Field(
+        50.0,
+        gt=0,
+        le=60_000,
+        description="milliseconds a query waits for it; after that it is answered without",
+    )
     slot_guard: bool = Field(
         True,
         description="refuse a question of like meaning where a number, a name, a negation or another slot "

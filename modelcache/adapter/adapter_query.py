@@ -59,10 +59,10 @@ def _decide(cache: Cache, question: Question, asked: QueryRequest) -> Verdict:
     candidates = search(
         question.model, question.partition, embedding, top_k, np.stack(context) if context else None
     )
-    verdict = judge.choose(judge.judge(question, candidates), threshold)
+    verdict = judge.choose(question, judge.judge(question, candidates), threshold)
     if verdict.chosen is None and judge.conversations.stands_alone(question):
         candidates = search(question.model, question.without_context, embedding, top_k)
-        alone = judge.choose(judge.judge(question, candidates), threshold)
+        alone = judge.choose(question, judge.judge(question, candidates), threshold)
         if alone.chosen is not None or verdict.nearest is None:
             return alone
     return verdict

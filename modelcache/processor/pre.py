@@ -147,6 +147,12 @@ def turns_in(dialogue: str) -> list[tuple[str, str]]:
     ]
 
 
+def last_turn(dialogue: str) -> str:
+    """Return the content of a spliced dialogue's last turn, or its end where that looks like a turn."""
+    contents = [content for role, content in turns_in(dialogue) if role != SYSTEM]
+    return contents[-1] if contents else dialogue
+
+
 def differing_part(asked: str, cached: str) -> tuple[str, str]:
     """Cut two spliced dialogues down to the turns from the first that differs to the last that does.
 
