@@ -101,6 +101,14 @@ def test_earlier_turns_are_compared_by_meaning() -> None:
     assert (alone.context, alone.without_context) == ((), "")
 
 
+def test_a_question_without_earlier_turns_is_in_one_partition_whatever_the_setting() -> None:
+    partitions = {
+        question(("system", "s"), "why?", conversation=conversation).partition
+        for conversation in ("meaning", "exact", "splice")
+    }
+    assert len(partitions) == 1
+
+
 @pytest.mark.parametrize(
     ("turn", "settings"),
     [
