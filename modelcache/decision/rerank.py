@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelcache.embedding.base import usable_cores
 from modelcache.embedding.text import clean
 from modelcache.embedding.text2vec import is_unreadable, missing_file, resolve_folder
 from modelcache.errors import ConfigError
@@ -32,7 +34,7 @@ MAX_CHARS = 2048
 
 
 class Reranker:
-    """A sequence-classification model of ``transformers``, in a thread of its own; safe to call from many.
+    """A sequence-classification model of ``transformers``, in threads of its own; safe to call from many.
 
     Cross-encoders for semantic similarity: Nogueira and Cho, Passage Re-ranking with BERT,
     arXiv:1901.04085. With one label the score is the logit's sigmoid, with two the probability that
@@ -49,8 +51,9 @@ class Reranker:
         self._model: Any = None
         self._same_label = 0
         self._limit = MAX_TOKENS
-        # One pair of hands: torch uses all cores for a batch.
-        self._worker = ThreadPoolExecutor(1, "modelcache-reranker")
+        self._workers: ThreadPoolExecutor | None = None
+        # A fast tokenizer keeps its truncation as state and refuses to be borrowed twice.
+        self._tokenizer_lock = Lock()
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Reranker | None":
@@ -61,33 +64,6 @@ class Reranker:
 
     def open(self) -> None:
         """Load the model; ConfigError says in one sentence why the folder cannot be used."""
-        try:
-            self._worker.submit(self._load).result()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """End the thread, once it has done what it is at; harmless when repeated."""
-        self._worker.shutdown(cancel_futures=True)
-
-    def score(self, asked: str, cached: Sequence[str]) -> list[float] | None:
-        """Return for each cached question how likely it is that it asks the same, 0..1.
-
-        None when the budget is used up, or the model fails: then the decision is made without it.
-        """
-        pending: Future[list[float]] = self._worker.submit(self._score, asked, cached)
-        try:
-            return pending.result(self._budget)
-        except FutureTimeoutError:
-            # If it waits still, nobody needs it any more.
-            pending.cancel()
-            logger.debug("the reranker's budget is used up")
-        except FAILURES:
-            logger.exception("the reranker failed")
-        return None
-
-    def _load(self) -> None:
         self._folder = resolve_folder(self._folder)
         missing = missing_file(self._folder)
         if missing is not None:
@@ -98,17 +74,46 @@ class Reranker:
         except ModuleNotFoundError as exc:
             raise ConfigError(f"rerank_path needs the Python package {exc.name!r}, which is absent") from exc
         transformers.utils.logging.disable_progress_bar()
+        # One core a decision, and as many at a time as there are cores: threads that share a batch wait for
+        # each other by spinning, which on busy cores was seen to take seven times the work of one thread.
+        self._workers = ThreadPoolExecutor(
+            usable_cores(), "modelcache-reranker", initializer=self._torch.set_num_threads, initargs=(1,)
+        )
         try:
             self._read(transformers)
-            probe = self._score("probe", ["probe", "another"])
+            probe = self._workers.submit(self._score, "probe", ["probe", "another"]).result()
         except Exception as exc:
+            self.close()
             if not is_unreadable(exc):
                 raise
             raise ConfigError(
                 f"rerank_path: {self._folder} is no sequence-classification model that can be read"
             ) from exc
         if not np.isfinite(probe).all():
+            self.close()
             raise ConfigError(f"rerank_path: {self._folder} has weights that give no finite scores")
+
+    def close(self) -> None:
+        """End the threads, once they have done what they are at; harmless when repeated."""
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=True)
+
+    def score(self, asked: str, cached: Sequence[str]) -> list[float] | None:
+        """Return for each cached question how likely it is that it asks the same, 0..1.
+
+        None when the budget is used up, or the model fails: then the decision is made without it.
+        """
+        assert self._workers is not None
+        pending = self._workers.submit(self._score, asked, cached)
+        try:
+            return pending.result(self._budget)
+        except FutureTimeoutError:
+            # If it waits still, nobody needs it any more.
+            pending.cancel()
+            logger.debug("the reranker's budget is used up")
+        except FAILURES:
+            logger.exception("the reranker failed")
+        return None
 
     def _read(self, transformers: Any) -> None:
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
@@ -132,14 +137,16 @@ class Reranker:
 
     def _score(self, asked: str, cached: Sequence[str]) -> list[float]:
         """Score all pairs in one batch."""
-        encoded = self._tokenizer(
-            [clean(asked, MAX_CHARS)] * len(cached),
-            [clean(text, MAX_CHARS) for text in cached],
-            padding=True,
-            truncation=True,
-            max_length=self._limit,
-            return_tensors="pt",
-        ).to(self._model.device)
+        with self._tokenizer_lock:
+            encoded = self._tokenizer(
+                [clean(asked, MAX_CHARS)] * len(cached),
+                [clean(text, MAX_CHARS) for text in cached],
+                padding=True,
+                truncation=True,
+                max_length=self._limit,
+                return_tensors="pt",
+            )
+        encoded = encoded.to(self._model.device)
         with self._torch.inference_mode():
             logits = self._model(**encoded).logits
             if logits.shape[1] == 1:

