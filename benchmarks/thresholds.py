@@ -8,6 +8,9 @@ duplicates as non-duplicates. A hit on the pair's own question is right or wrong
 any other question has no label and is left out.
 
 Long texts: two questions under one introduction of over 256 characters, made of other questions.
+
+Earlier turns: the questions of a pair as turns of two conversations that agree in all the rest, with the
+slot guard.
 """
 
 import argparse
@@ -23,12 +26,16 @@ from benchmarks.question_pairs import FILES, HOW_TO_GET, Pair, data_folder, read
 from modelcache.embedding.base import Embedder, Embeddings
 from modelcache.embedding.factory import get_embedder
 from modelcache.settings import load_settings
+from modelcache.slots.guard import SlotGuard
+from modelcache.slots.tables import load_tables
 
 SEED = 20261121
 SHORT_THRESHOLDS = (0.9, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.991, 0.992, 0.995)
 LONG_THRESHOLDS = (0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
+CONTEXT_THRESHOLDS = (0.9, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99)
 LONG_CHARS = 256
 LONG_PAIRS = 200
+CONTEXT_PAIRS = 800
 BATCH = 256
 
 
@@ -61,6 +68,11 @@ def measure(embedder: Embedder, folder: Path, language: str, limit: int) -> None
     similarities = under_one_introduction(embedder, chosen, [pair.cached for pair in pairs])
     labels = np.array([pair.same for pair in chosen])
     print_table(f"{language}, long", LONG_THRESHOLDS, similarities, labels, labels.sum())
+
+    chosen = balance([pair for pair in pairs if is_short(pair)], CONTEXT_PAIRS // 2)
+    similarities = as_earlier_turns(embedder, chosen)
+    labels = np.array([pair.same for pair in chosen])
+    print_table(f"{language}, earlier turns", CONTEXT_THRESHOLDS, similarities, labels, labels.sum())
 
 
 def balance(pairs: Sequence[Pair], most: int | None = None) -> list[Pair]:
@@ -101,6 +113,20 @@ def under_one_introduction(
         texts += [introduction + pair.cached, introduction + pair.asked]
     vectors = embed(embedder, texts)
     cosines: NDArray[np.float32] = (vectors[0::2] * vectors[1::2]).sum(axis=1)
+    return cosines
+
+
+def is_short(pair: Pair) -> bool:
+    return max(len(pair.cached), len(pair.asked)) <= LONG_CHARS
+
+
+def as_earlier_turns(embedder: Embedder, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+    """Return the cosine of each pair's two questions, 0 where the slot guard refuses."""
+    guard = SlotGuard(load_tables())
+    cached = embed(embedder, [pair.cached for pair in pairs])
+    asked = embed(embedder, [pair.asked for pair in pairs])
+    refused = np.array([bool(guard.compare(pair.asked, pair.cached)) for pair in pairs])
+    cosines: NDArray[np.float32] = np.where(refused, np.float32(0), (cached * asked).sum(axis=1))
     return cosines
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.decision.factory import make_judge
 from modelcache.decision.judge import Judge
+from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
@@ -40,13 +41,19 @@ class Cache:
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
         evaluation = get_evaluation(settings)
         slot_guard = SlotGuard.from_settings(settings)
+        reranker = Reranker.from_settings(settings)
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
-        data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
         try:
+            if reranker is not None:
+                reranker.open()
+            judge = make_judge(settings, embedder, evaluation, slot_guard, reranker)
+            data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
             data_manager.open()
         except BaseException:
+            if reranker is not None:
+                reranker.close()
             gathering.close()
             raise
         return cls(
@@ -54,7 +61,7 @@ class Cache:
             embedder=embedder,
             gathering=gathering,
             data_manager=data_manager,
-            judge=make_judge(settings, embedder, evaluation, slot_guard),
+            judge=judge,
             writer=BackgroundWriter(
                 data_manager.scalars, settings.background_queue_size, data_manager.eviction
             ),
@@ -72,6 +79,7 @@ class Cache:
         self.writer.close()
         self.data_manager.close()
         self.gathering.close()
+        self.judge.close()
 
     def compares(self, question: Question) -> bool:
         """Tell whether the question is short enough to be compared by meaning."""

@@ -201,6 +201,20 @@ class Settings(BaseModel):
     post_process: Literal["first", "random_one"] = Field(
         "first", description="which accepted entry answers: the nearest (`first`) or `random_one`"
     )
+    rerank_path: Path | None = Field(
+        None,
+        description="folder of a cross-encoder (a `transformers` sequence-classification model of one or two "
+        "labels), which reads the question beside each near candidate and has the last word; empty: none",
+    )
+    rerank_threshold: Fraction = Field(
+        0.5, description="from which of its scores (0 to 1) on a candidate may answer; the best one does"
+    )
+    rerank_budget_ms: float = Field(
+        50.0,
+        gt=0,
+        le=60_000,
+        description="milliseconds a query waits for it; after that it is answered without",
+    )
     slot_guard: bool = Field(
         True,
         description="refuse a question of like meaning where a number, a name, a negation or another slot "
@@ -216,10 +230,22 @@ class Settings(BaseModel):
         description="`partition`: only entries under an equal system prompt are compared; "
         "`splice`: it is part of the compared text",
     )
-    conversation: Literal["exact", "splice"] = Field(
-        "exact",
-        description="`exact`: earlier turns must be equal and the last is compared by meaning; "
-        "`splice`: all turns are compared as one text",
+    conversation: Literal["meaning", "exact", "splice"] = Field(
+        "meaning",
+        description="`meaning`: each earlier turn is compared by meaning, as the last is; `exact`: they must "
+        "be equal; `splice`: all turns are compared as one text",
+    )
+    context_chars: int = Field(
+        512,
+        ge=0,
+        le=4096,
+        description="`meaning`: so many characters of the latest earlier turns are compared; turns that do "
+        "not fit, and those over `long_text_chars`, must be equal",
+    )
+    context_threshold: Fraction | None = Field(
+        None,
+        description="`meaning`: from which similarity on two earlier turns count as the same; empty: the "
+        "embedder's calibrated value",
     )
     model_blacklist: Names = Field(
         (), description="models that are neither answered nor stored, separated by commas"

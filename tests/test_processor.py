@@ -3,8 +3,18 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from modelcache.processor.pre import Message, Question, make_question, normalise
+from modelcache.processor.pre import (
+    CONTEXT_TURNS,
+    Message,
+    Question,
+    make_question,
+    normalise,
+    splice,
+    turns_in,
+)
 from modelcache.settings import make_settings
 
 
@@ -54,19 +64,86 @@ def test_a_text_cannot_imitate_another_dialogue() -> None:
     assert question(("user", "a")).fingerprint != question(("tool", "a")).fingerprint
 
 
-def test_the_last_turn_is_compared_and_the_rest_must_be_equal() -> None:
-    base = question(("system", "be brief"), "hello", ("assistant", "hi"), "why?")
+@pytest.mark.parametrize("conversation", ["meaning", "exact"])
+def test_the_last_turn_is_compared_and_the_system_prompt_must_be_equal(conversation: str) -> None:
+    def asked(*turns: str | tuple[str, str]) -> Question:
+        return question(*turns, conversation=conversation)
+
+    base = asked(("system", "be brief"), "hello", ("assistant", "hi"), "why?")
     assert base.text == "why?"
-    same = question(("system", " be brief"), "hello", ("assistant", "hi\n"), "how come?")
+    same = asked(("system", " be brief"), "hello", ("assistant", "hi\n"), "how come?")
     assert same.partition == base.partition
     for other in (
-        question("hello", ("assistant", "hi"), "why?"),
-        question(("system", "be long"), "hello", ("assistant", "hi"), "why?"),
-        question(("system", "be brief"), "hallo", ("assistant", "hi"), "why?"),
-        question(("system", "be brief"), "hello", ("assistant", "hi"), ("tool", "why?")),
-        question(("system", "be brief"), "why?"),
+        asked("hello", ("assistant", "hi"), "why?"),
+        asked(("system", "be long"), "hello", ("assistant", "hi"), "why?"),
+        asked(("system", "be brief"), "hello", ("assistant", "hi"), ("tool", "why?")),
+        asked(("system", "be brief"), "hello", "hi", "why?"),
+        asked(("system", "be brief"), "hello", ("assistant", "hi"), "hello", ("assistant", "hi"), "why?"),
+        asked(("system", "be brief"), "why?"),
     ):
         assert other.partition != base.partition
+
+
+def test_earlier_turns_must_be_equal_where_the_settings_say_so() -> None:
+    base = question("hello", ("assistant", "hi"), "why?", conversation="exact")
+    assert base.context == ()
+    assert question("hallo", ("assistant", "hi"), "why?", conversation="exact").partition != base.partition
+
+
+def test_earlier_turns_are_compared_by_meaning() -> None:
+    base = question(("system", "s"), " hello", ("assistant", "hi"), "why?")
+    assert base.context == ("hello", "hi")
+    other = question(("system", "s"), "good day", ("assistant", "welcome"), "why?")
+    assert other.partition == base.partition
+    assert other.fingerprint != base.fingerprint
+    alone = question(("system", "s"), "why?")
+    assert base.without_context == alone.partition != base.partition
+    assert (alone.context, alone.without_context) == ((), "")
+
+
+def test_a_question_without_earlier_turns_is_in_one_partition_whatever_the_setting() -> None:
+    partitions = {
+        question(("system", "s"), "why?", conversation=conversation).partition
+        for conversation in ("meaning", "exact", "splice")
+    }
+    assert len(partitions) == 1
+
+
+@pytest.mark.parametrize(
+    ("turn", "settings"),
+    [
+        (("user", "y" * 101), {"long_text_chars": 100}),
+        (("user", "y" * 60), {"context_chars": 50}),
+        (("tool", "result"), {}),
+        (("assistant", " "), {}),
+    ],
+)
+def test_an_earlier_turn_that_is_not_embedded_must_be_equal(
+    turn: tuple[str, str], settings: dict[str, Any]
+) -> None:
+    base = question("hello", turn, "why?", **settings)
+    assert base.context == ("hello",)
+    assert question("good day", turn, "why?", **settings).partition == base.partition
+    other = question("hello", (turn[0], turn[1] + "!"), "why?", **settings)
+    assert other.partition != base.partition
+
+
+def test_the_latest_turns_are_compared_by_meaning_as_far_as_there_is_room() -> None:
+    turns = [("user", f"{number:02}" * 5) for number in range(12)]
+    assert question(*turns, "why?", context_chars=30).context == tuple(text for _, text in turns[-3:])
+    assert question(*turns, "why?").context == tuple(text for _, text in turns[-CONTEXT_TURNS:])
+    assert question(*turns, "why?", context_chars=0).context == ()
+    partitions = {question(("user", text), *turns[1:], "why?").partition for text in ("first", "other")}
+    assert len(partitions) == 2
+
+
+AWKWARD = st.text(alphabet="ab|#", max_size=12)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "tool"]), AWKWARD), min_size=1, max_size=4))
+def test_a_spliced_dialogue_is_cut_into_its_turns_or_into_more(turns: list[tuple[str, str]]) -> None:
+    cut = turns_in(splice([Message(*turn) for turn in turns]))
+    assert cut == turns or len(cut) > len(turns)
 
 
 def test_splicing_moves_the_system_prompt_into_the_text() -> None:

@@ -287,7 +287,6 @@ def test_rephrased_last_turn_hits_in_the_same_conversation_only(client: CacheCli
     others: tuple[list[Json], ...] = (
         [],
         [*user("tell me about Rome"), *assistant("a city")],
-        [*user("tell me about Paris" + NEAR), *assistant("a city")],
         [*user("tell me about Paris"), *assistant("a town")],
         [*context, *context],
         user("tell me about Paris"),

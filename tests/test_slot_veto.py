@@ -106,7 +106,7 @@ def test_earlier_turns_do_not_hide_a_difference(client: CacheClient) -> None:
     assert client.query(context + user("close the account"), threshold=0)["veto"] == "opposite"
 
 
-@pytest.mark.parametrize("conversation", ["exact", "splice"])
+@pytest.mark.parametrize("conversation", ["meaning", "exact", "splice"])
 @pytest.mark.parametrize("prompt", ["partition", "splice"])
 def test_spliced_texts_are_compared_alike(make_app: AppFactory, conversation: str, prompt: str) -> None:
     client = client_of(make_app(conversation=conversation, system_prompt=prompt))

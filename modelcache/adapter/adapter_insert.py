@@ -23,12 +23,15 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
         )
         for info in asked.chat_info
     ]
-    texts = list({question.text: None for question in questions if cache.compares(question)})
-    embeddings = dict(zip(texts, cache.gathering.embed(texts), strict=True)) if texts else {}
+    texts = list(
+        {text: None for question in questions if cache.compares(question) for text in question.texts}
+    )
+    vectors = cache.gathering.embed(texts) if texts else ()
+    embeddings = {text: to_bytes(vector) for text, vector in zip(texts, vectors, strict=True)}
     now = time()
     answers = []
     for question, info in zip(questions, asked.chat_info, strict=True):
-        embedding = embeddings.get(question.text)
+        embedded = cache.compares(question)
         answers.append(
             NewAnswer(
                 model=model,
@@ -37,8 +40,8 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
                 fingerprint=question.fingerprint,
                 question=question.dialogue,
                 answer=info.answer,
-                embedder="" if embedding is None else cache.embedder.name,
-                embedding=None if embedding is None else to_bytes(embedding),
+                embedder=cache.embedder.name if embedded else "",
+                embedding=b"".join(embeddings[text] for text in question.texts) if embedded else None,
                 expires_at=None if info.ttl is None else now + info.ttl,
                 tags=tuple(info.tags or ()),
             )

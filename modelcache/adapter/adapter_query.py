@@ -2,11 +2,13 @@
 
 from time import perf_counter, time
 
+import numpy as np
+
 from modelcache.adapter import reply
 from modelcache.adapter.reply import NOTHING_COMPARED, Likeness, Reply
 from modelcache.adapter.request import QueryRequest
 from modelcache.core import Cache
-from modelcache.decision.judge import Judged
+from modelcache.decision.judge import Judged, Verdict
 from modelcache.errors import BlacklistError, ModelCacheError
 from modelcache.manager.scalar_data.base import LogLine
 from modelcache.processor.pre import Question, make_question
@@ -39,19 +41,32 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
         return reply.hit(exact, reply.EXACT, perf_counter() - started)
     if not cache.compares(question):
         return reply.miss(NOTHING_COMPARED, perf_counter() - started)
-    embedding = cache.gathering.embed([question.text])[0]
-    most = asked.top_k or cache.settings.top_k
-    candidates = cache.data_manager.search(
-        question.model, question.partition, embedding, max(most, cache.judge.neighbours)
-    )
-    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    verdict = cache.judge.choose(cache.judge.judge(question, candidates)[:most], threshold)
+    verdict = _decide(cache, question, asked)
     seconds = perf_counter() - started
     if verdict.chosen is not None:
         entry = verdict.chosen.candidate.entry
         cache.writer.hit(entry, time())
         return reply.hit(entry, reply.SEMANTIC, seconds, _likeness(verdict.chosen), verdict.veto)
     return reply.miss(_likeness(verdict.nearest), seconds, verdict.veto)
+
+
+def _decide(cache: Cache, question: Question, asked: QueryRequest) -> Verdict:
+    """Search and judge; where no entry of the conversation answers, those cached without one may."""
+    embedding, *context = cache.gathering.embed(question.texts, urgent=True)
+    most = asked.top_k or cache.settings.top_k
+    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
+    search, judge = cache.data_manager.search, cache.judge
+    wanted = max(most, judge.neighbours)
+    candidates = search(
+        question.model, question.partition, embedding, wanted, np.stack(context) if context else None
+    )
+    verdict = judge.choose(question, judge.judge(question, candidates)[:most], threshold)
+    if verdict.chosen is None and judge.conversations.stands_alone(question):
+        candidates = search(question.model, question.without_context, embedding, wanted)
+        alone = judge.choose(question, judge.judge(question, candidates)[:most], threshold)
+        if alone.chosen is not None or verdict.nearest is None:
+            return alone
+    return verdict
 
 
 def _likeness(judged: Judged | None) -> Likeness:

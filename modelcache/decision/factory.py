@@ -4,7 +4,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from modelcache.decision.confidence import SHIPPED, Confidence
+from modelcache.decision.conversations import Conversations
 from modelcache.decision.judge import Judge
+from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder
 from modelcache.errors import ConfigError
 from modelcache.processor.post import POST_PROCESSES
@@ -20,7 +22,11 @@ CONFIDENCE = "confidence"
 
 
 def make_judge(
-    settings: "Settings", embedder: Embedder, evaluation: SimilarityEvaluation, slot_guard: SlotGuard
+    settings: "Settings",
+    embedder: Embedder,
+    evaluation: SimilarityEvaluation,
+    slot_guard: SlotGuard,
+    reranker: Reranker | None,
 ) -> Judge:
     """Build it for an open embedder; ConfigError says in one sentence what is wrong."""
     confidence = None
@@ -29,10 +35,12 @@ def make_judge(
     return Judge(
         evaluation,
         slot_guard,
+        Conversations.from_settings(settings, slot_guard, embedder.thresholds.context),
         POST_PROCESSES[settings.post_process],
         embedder.thresholds,
         confidence,
         settings.long_text_chars,
+        reranker,
     )
 
 

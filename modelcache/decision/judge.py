@@ -1,15 +1,19 @@
 """Decide which candidate answers a question, if any."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelcache.decision.confidence import Confidence, Pair
+from modelcache.decision.conversations import CONTEXT, Conversations
 from modelcache.decision.features import NEIGHBOURS
+from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import Question, differing_part
+from modelcache.processor.pre import Question, differing_part, last_turn
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
+
+RERANK = "rerank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class Judged:
     """How sure it is that the answer may be reused, 0..1."""
     veto: str
     """The rule that refuses it whatever its confidence, "" if none does."""
+    score: float | None = None
+    """The reranker's, 0..1; None where it was not asked or did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +40,26 @@ class Verdict:
 
 
 class Judge:
-    """Weighs candidates by confidence and slot guard; safe to call from many threads."""
+    """Weighs candidates by confidence, the slot guard and, inside a conversation, its earlier turns.
+
+    Safe to call from many threads.
+    """
 
     def __init__(
         self,
         evaluation: SimilarityEvaluation,
         slot_guard: SlotGuard,
+        conversations: Conversations,
         post_process: Callable[[Sequence[Candidate]], Candidate],
         thresholds: Thresholds,
         confidence: Confidence | None = None,
         long_text_chars: int = 256,
+        reranker: Reranker | None = None,
     ) -> None:
         """Without ``confidence`` the evaluation's rank takes its place; ``thresholds`` are cosines."""
         self.slot_guard = slot_guard
+        self.conversations = conversations
+        self._reranker = reranker
         self._evaluation = evaluation
         self._post_process = post_process
         self._thresholds = thresholds
@@ -62,6 +75,11 @@ class Judge:
         """Tell whether the text is of the kind that has a threshold of its own."""
         return len(question.text) > self._long_text_chars
 
+    def close(self) -> None:
+        """Release what it holds; harmless when repeated."""
+        if self._reranker is not None:
+            self._reranker.close()
+
     def threshold(self, question: Question) -> float:
         """Return the calibrated threshold for a question of this length."""
         if self._confidence is not None:
@@ -71,8 +89,14 @@ class Judge:
 
     def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Judged]:
         """Return all candidates with their confidence, in their order: the most alike first."""
-        texts = [differing_part(question.dialogue, candidate.entry.question) for candidate in candidates]
+        texts = [_compared(question, candidate) for candidate in candidates]
         rules = [self.slot_guard.differences(*pair) for pair in texts]
+        vetoes = [
+            self.conversations.veto(question, candidate)
+            if question.without_context
+            else (found[0] if found else "")
+            for candidate, found in zip(candidates, rules, strict=True)
+        ]
         if self._confidence is None:
             highest = self._evaluation.highest
             shares = [self._evaluation.rank(question, candidate) / highest for candidate in candidates]
@@ -84,27 +108,42 @@ class Judge:
                 _between(candidate.similarity, self._thresholds.long, height) for candidate in candidates
             ]
         else:
+            # What is said in another conversation makes nothing ambiguous in this one.
+            here = [one for one, veto in zip(candidates, vetoes, strict=True) if veto != CONTEXT]
             shares = self._confidence.rate(
                 [
-                    Pair(*pair, found, candidate.similarity, _others(candidate, candidates))
+                    Pair(*pair, found, candidate.similarity, _others(candidate, here))
                     for candidate, pair, found in zip(candidates, texts, rules, strict=True)
                 ]
             )
         return [
-            Judged(candidate, share, found[0] if found else "")
-            for candidate, share, found in zip(candidates, shares, rules, strict=True)
+            Judged(candidate, share, veto)
+            for candidate, share, veto in zip(candidates, shares, vetoes, strict=True)
         ]
 
-    def choose(self, judged: Sequence[Judged], threshold: float) -> Verdict:
-        """Choose among the candidates whose confidence reaches the threshold and that no rule refuses."""
+    def choose(self, question: Question, judged: Sequence[Judged], threshold: float) -> Verdict:
+        """Choose among the candidates whose confidence reaches the threshold and that no rule refuses.
+
+        A reranker then refuses those that it scores under its own threshold; the best of the others answers.
+        """
         near = [one for one in judged if self._evaluation.accepts(one.confidence, threshold)]
-        accepted = {id(one.candidate): one for one in near if not one.veto}
+        if self._reranker is not None:
+            near = _reranked(self._reranker, question, near)
+        best_first = sorted(near, key=lambda one: one.score or 0, reverse=True)
+        accepted = {id(one.candidate): one for one in best_first if not one.veto}
         chosen = self._post_process([one.candidate for one in accepted.values()]) if accepted else None
         return Verdict(
             None if chosen is None else accepted[id(chosen)],
             judged[0] if judged else None,
             near[0].veto if near else "",
         )
+
+
+def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
+    """Return the texts of both questions that their similarity is of."""
+    if question.without_context:
+        return last_turn(question.dialogue), last_turn(candidate.entry.question)
+    return differing_part(question.dialogue, candidate.entry.question)
 
 
 def _others(candidate: Candidate, candidates: Sequence[Candidate]) -> list[float]:
@@ -118,3 +157,21 @@ def _between(cosine: float, knee: float, height: float) -> float:
     if cosine < knee:
         return cosine / knee * height
     return 1.0 if knee >= 1.0 else height + (cosine - knee) / (1.0 - knee) * (1.0 - height)
+
+
+def _reranked(reranker: Reranker, question: Question, near: Sequence[Judged]) -> list[Judged]:
+    """Give the candidates that no rule refuses their scores, if there are any in time."""
+    asked = last_turn(question.dialogue)
+    cached = [last_turn(one.candidate.entry.question) for one in near]
+    # An equal last turn needs no model, and what is refused already gets no better.
+    doubtful = [place for place, one in enumerate(near) if not one.veto and cached[place] != asked]
+    scores = reranker.score(asked, [cached[place] for place in doubtful]) if doubtful else []
+    if scores is None:
+        return list(near)
+    found = dict(zip(doubtful, scores, strict=True))
+    reranked = []
+    for place, one in enumerate(near):
+        score = found.get(place, 1.0)
+        refused = not one.veto and score < reranker.threshold
+        reranked.append(replace(one, score=score, veto=RERANK if refused else one.veto))
+    return reranked

@@ -19,7 +19,7 @@ class Wording:
     def __init__(self, path: Path = TABLE) -> None:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         self.particles = frozenset(tables["particles"])
-        self._first: dict[str, str] = {spelling: "" for spelling in tables["dropped"]}
+        self._first: dict[str, str] = dict.fromkeys(tables["dropped"], "")
         for spellings in tables["same"]:
             self._first.update(dict.fromkeys(spellings, spellings[0]))
         # The longest spelling at a place counts.
@@ -29,9 +29,11 @@ class Wording:
         self._pattern = re.compile(rf"{chinese}|\b(?:{spaced})\b")
 
     def fold(self, text: str) -> str:
-        """Return the text in lower case, without punctuation, each listed spelling as the first of its kind."""
+        """Return the text in lower case, without punctuation, listed spellings as the first of their kind."""
         plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
-        plain = plain.replace("what's", "what is").replace("'s ", " ").replace("n't", " not").replace("'", " ")
+        plain = (
+            plain.replace("what's", "what is").replace("'s ", " ").replace("n't", " not").replace("'", " ")
+        )
         plain = SPACES.sub(" ", SIGNS.sub(" ", plain)).strip()
         return SPACES.sub(" ", self._pattern.sub(lambda match: self._first[match[0]], plain)).strip()
 

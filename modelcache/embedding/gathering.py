@@ -39,7 +39,7 @@ class _Text:
 class GatheringEmbedder:
     """Stands in front of an embedder, which is opened and called by ``parallel`` threads of its own.
 
-    Nobody waits for company: a free thread takes what is queued. A single text, a query's, goes before
+    Nobody waits for company: a free thread takes what is queued. A single text, or a query's, goes before
     the texts of a large request, which keep half of the room in each batch. No other thread may call the
     embedder: OpenMP keeps a team of threads for each that ever did and, once these are more than there
     are cores, has them sleep between steps, which was seen to double the time of a text.
@@ -52,7 +52,7 @@ class GatheringEmbedder:
         self._memory: LRUCache[bytes, Embeddings] = LRUCache(0)
         self._lock = threading.Lock()
         self._queued = threading.Condition(self._lock)
-        self._single: deque[_Text] = deque()
+        self._urgent: deque[_Text] = deque()
         self._bulk: deque[_Text] = deque()
         self._on_its_way: dict[str, _Text] = {}
         self._closed = True
@@ -76,10 +76,11 @@ class GatheringEmbedder:
             thread.join()
         self._engine.close()
 
-    def embed(self, texts: Sequence[str], anew: bool = False) -> Embeddings:
+    def embed(self, texts: Sequence[str], anew: bool = False, urgent: bool = False) -> Embeddings:
         """Return one unit vector per text, float32 (len(texts), dimension). Raises what the engine does.
 
-        ``anew``: do not take it from memory, to see whether the engine works.
+        ``anew``: do not take it from memory, to see whether the engine works. ``urgent``: these are a few
+        texts of one query, which go before those of large requests.
         """
         if not texts:
             return np.empty((0, self._engine.dimension), np.float32)
@@ -94,7 +95,7 @@ class GatheringEmbedder:
             needed = {text: self._await(text, call) for text in keys if text not in known}
             new = [text for text in needed.values() if len(text.awaited_by) == 1]
             if new:
-                (self._single if len(new) == 1 else self._bulk).extend(new)
+                (self._urgent if urgent or len(new) == 1 else self._bulk).extend(new)
                 self._queued.notify()
         if needed:
             call.done.wait()
@@ -127,19 +128,19 @@ class GatheringEmbedder:
         """Run batches until the end."""
         while True:
             with self._lock:
-                while not (self._single or self._bulk):
+                while not (self._urgent or self._bulk):
                     if self._closed:
                         return
                     self._queued.wait()
                 batch = list(self._take())
-                if self._single or self._bulk:
+                if self._urgent or self._bulk:
                     self._queued.notify()
             self._run(batch)
 
     def _take(self) -> Iterator[_Text]:
         """Take the next batch off the queues; called under the lock."""
         room, chars = self._engine.batch_texts, self._engine.batch_chars
-        for queue, least in ((self._single, min(len(self._bulk), room // 2)), (self._bulk, 0)):
+        for queue, least in ((self._urgent, min(len(self._bulk), room // 2)), (self._bulk, 0)):
             while queue and room > least and (chars > 0 or room == self._engine.batch_texts):
                 way = queue.popleft()
                 room -= 1

@@ -26,7 +26,7 @@ WEIGHTS_FILES = ("pytorch_model.bin", "model.safetensors")
 TOKENIZER_OPTIONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 # Published with the reference for text2vec-base-chinese; not measured here.
-THRESHOLDS = Thresholds(short=0.95, long=0.95)
+THRESHOLDS = Thresholds(short=0.95, long=0.95, context=0.95)
 
 # What reading a damaged or foreign file was seen to raise in torch, transformers and their readers.
 _UNREADABLE = (
@@ -169,7 +169,7 @@ class Text2VecEmbedder(Embedder):
         try:
             return load(self._folder, local_files_only=True, **options)
         except Exception as exc:
-            if not _is_unreadable(exc):
+            if not is_unreadable(exc):
                 raise
             raise ConfigError(
                 f"{self._folder} has a {file} that is damaged or of an unknown kind: download it again"
@@ -256,7 +256,8 @@ class Text2VecEmbedder(Embedder):
         return sums
 
 
-def _is_unreadable(exc: Exception) -> bool:
+def is_unreadable(exc: Exception) -> bool:
+    """Tell whether transformers raised this because a file is damaged or of another kind."""
     safetensor_error: type[Exception] = import_module("safetensors").SafetensorError
     # tokenizers raises plain Exception, which no except clause can single out.
     return isinstance(exc, (*_UNREADABLE, safetensor_error)) or type(exc) is Exception

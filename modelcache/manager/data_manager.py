@@ -20,7 +20,7 @@ from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.eviction.sweep import Sweep, SweepLimits
 from modelcache.manager.names import collection_name, model_key
-from modelcache.manager.reconcile import from_bytes, reconcile
+from modelcache.manager.reconcile import from_bytes, index_vector, index_vectors, reconcile
 from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, ScalarStore
 from modelcache.manager.vector_data.base import VectorHit, VectorStore
 
@@ -39,6 +39,8 @@ class Candidate:
     entry: CachedAnswer
     similarity: float
     """Cosine of the two questions' embeddings, -1..1."""
+    context_similarity: float = 1.0
+    """The least cosine of two earlier turns at the same place, where they are compared by meaning."""
 
 
 class SSDataManager:
@@ -113,16 +115,41 @@ class SSDataManager:
         """Return the live entry of an equal question, or None."""
         return self.scalars.find_exact(fingerprint, time())
 
-    def search(self, model: str, partition: str, embedding: Embeddings, k: int) -> list[Candidate]:
-        """Return up to ``k`` live entries of the partition, nearest first, read together with their rows."""
+    def search(
+        self, model: str, partition: str, embedding: Embeddings, k: int, context: Embeddings | None = None
+    ) -> list[Candidate]:
+        """Return up to ``k`` live entries of the partition, nearest first, read together with their rows.
+
+        ``context`` is (turns, dimension), one or more: the embeddings of the question's earlier turns, of
+        which the partition's entries have as many. Nearest then is what is like in these and the last turn.
+        """
         collection = self._usable_collection(model)
+        sought = embedding if context is None else index_vector(embedding, context)
         wanted = k + SPARE_HITS
         while True:
-            hits = self.vectors.search(collection, partition, embedding, wanted)
+            hits = self.vectors.search(collection, partition, sought, wanted)
             live = self._live_among(hits, partition, k)
             if len(live) >= k or len(hits) < wanted:
-                return live[:k]
+                return live[:k] if context is None else self._told_apart(live[:k], embedding, context)
             wanted *= WIDEN_BY
+
+    def _told_apart(
+        self, candidates: Sequence[Candidate], embedding: Embeddings, context: Embeddings
+    ) -> list[Candidate]:
+        """Compare the last turns and the earlier ones each by themselves; what was removed is left out."""
+        kept = {
+            row.id: from_bytes(row.embedding).reshape(-1, len(embedding))
+            for row in (self.scalars.embeddings([one.entry.id for one in candidates]) if candidates else ())
+        }
+        return [
+            Candidate(
+                candidate.entry,
+                float(kept[candidate.entry.id][0] @ embedding),
+                float((kept[candidate.entry.id][1:] * context).sum(axis=1).min()),
+            )
+            for candidate in candidates
+            if candidate.entry.id in kept
+        ]
 
     def _live_among(self, hits: Sequence[VectorHit], partition: str, k: int) -> list[Candidate]:
         """Return the nearest of these whose rows are live, at least ``k`` if there are so many."""
@@ -192,7 +219,7 @@ class SSDataManager:
         ]
         if embedded:
             kept_ids, partitions, packed = zip(*embedded, strict=True)
-            vectors = from_bytes(b"".join(packed)).reshape(len(packed), -1)
+            vectors = index_vectors(packed, self.vectors.dimension)
             self.vectors.add(collection, kept_ids, partitions, vectors, fresh=True)
 
     def _write_in_steps(self, collection: str, answers: Sequence[NewAnswer]) -> list[int]:

@@ -1,12 +1,12 @@
 """Make the vectors of a model agree with its rows, which are the truth."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings
+from modelcache.embedding.base import Embeddings, normalise_rows
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
@@ -14,6 +14,8 @@ from modelcache.manager.vector_data.base import VectorStore
 logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 5000
+# How much all earlier turns together weigh in an index vector; the last turn weighs 1.
+CONTEXT_WEIGHT = 1.0
 
 Progress = Callable[[int], object]
 """Called with how many more rows are done."""
@@ -52,7 +54,7 @@ def reconcile(
         chunk = missing[start : start + CHUNK_ROWS]
         rows = scalars.embeddings(chunk.tolist())
         if rows:
-            embeddings = np.stack([from_bytes(row.embedding) for row in rows])
+            embeddings = index_vectors([row.embedding for row in rows], vectors.dimension)
             vectors.add(collection, [row.id for row in rows], [row.partition for row in rows], embeddings)
         progress(len(chunk))
     if len(surplus) or len(missing):
@@ -65,11 +67,27 @@ def reconcile(
     return Reconciled(len(wanted), len(missing), len(surplus))
 
 
+def index_vectors(packed: Sequence[bytes], dimension: int) -> Embeddings:
+    """Return the vectors to search rows by, float32 (rows, dimension), from the embeddings they keep."""
+    kept = [from_bytes(row).reshape(-1, dimension) for row in packed]
+    return np.stack([row[0] if len(row) == 1 else index_vector(row[0], row[1:]) for row in kept])
+
+
+def index_vector(last: Embeddings, context: Embeddings) -> Embeddings:
+    """Return one unit vector, like another where both the last turns and the earlier ones are alike.
+
+    ``last`` is (dimension,), ``context`` (turns, dimension), at least one; all of unit length.
+    """
+    earlier = normalise_rows(context.sum(axis=0, keepdims=True))
+    combined: Embeddings = normalise_rows(last + CONTEXT_WEIGHT * earlier)[0]
+    return combined
+
+
 def to_bytes(embedding: Embeddings) -> bytes:
     """Pack one vector as a row keeps it: float32, little-endian."""
     return embedding.astype("<f4").tobytes()
 
 
 def from_bytes(data: bytes) -> Embeddings:
-    """Unpack a row's vector, float32 (dimension,), or those of several rows in a line."""
+    """Unpack a row's vectors, float32, in a line."""
     return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)

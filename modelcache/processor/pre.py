@@ -17,6 +17,10 @@ BOUNDARY = "|||"
 ROLE_END = "###"
 TURN = re.compile(r"(?:\A|\|\|\|)[^|#]+###")
 NEXT_TURN = re.compile(r"\|\|\|[^|#]+###")
+# What is said in these roles may be put differently; a tool's result may not.
+SPOKEN_ROLES = frozenset({"user", "assistant"})
+# A row keeps an embedding for each of so many earlier turns at most.
+CONTEXT_TURNS = 8
 
 ScopeValue = str | int | float | bool
 
@@ -44,6 +48,17 @@ class Question:
     """What is embedded."""
     dialogue: str
     """All messages spliced, as replies show them."""
+    messages: tuple[Message, ...]
+    context: tuple[str, ...] = ()
+    """The earlier turns that are compared by meaning, oldest first; the others are in the partition."""
+    without_context: str = ""
+    """The partition of the same question asked without its earlier turns; "" where it has none, and
+    where they are not compared by themselves."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is embedded, each by itself: the last turn, then the earlier ones."""
+        return (self.text, *self.context)
 
 
 def make_question(
@@ -51,36 +66,91 @@ def make_question(
 ) -> Question:
     """Prepare a dialogue that has at least one message besides system ones.
 
-    Under the default settings the partition is model, scope, system prompt and all turns before the
-    last, and the text is the last turn. ``system_prompt = splice`` and ``conversation = splice``
-    move the system prompt and the earlier turns from the partition into the text.
+    Under the default settings the partition is model, scope, system prompt, the roles of the turns
+    before the last and the contents of those that are not compared by meaning; the text is the last
+    turn. ``conversation = exact`` has all of the earlier turns in the partition.
+    ``system_prompt = splice`` and ``conversation = splice`` move the system prompt and the earlier
+    turns into the text.
     """
     keys = {name: _plain_number(value) for name, value in scope.items()}
-    turns = [message for message in messages if message.role != SYSTEM]
-    equal: list[Message] = []
+    *earlier, last = [message for message in messages if message.role != SYSTEM]
+    by_meaning = settings.conversation == "meaning"
+    context = _recent_turns(earlier, settings) if by_meaning else []
+    equal: list[object] = []
+    system: list[object] = []
     compared: list[Message] = []
     for message in messages:
-        if message.role == SYSTEM:
-            spliced = settings.system_prompt == "splice"
+        if message is last or _is_spliced(message, settings):
+            compared.append(message)
+        elif any(message is turn for turn in context):
+            equal.append((message.role, message.extra))
         else:
-            spliced = settings.conversation == "splice" or message is turns[-1]
-        (compared if spliced else equal).append(message)
-    last = turns[-1]
+            equal.append(_identity(message))
+            if message.role == SYSTEM:
+                system.append(equal[-1])
+
+    def partition(of: list[object]) -> str:
+        return digest("partition", model, keys, of, last.role, last.extra)
+
     return Question(
         model=model,
         model_key=model_key(model),
-        partition=digest(
-            "partition", model, keys, [_identity(message) for message in equal], last.role, last.extra
-        ),
+        partition=partition(equal),
         fingerprint=digest("question", model, keys, [_identity(message) for message in messages]),
         text=last.content.strip() if compared == [last] else splice(compared),
         dialogue=splice(messages),
+        messages=tuple(messages),
+        context=tuple(turn.content.strip() for turn in context),
+        without_context=partition(system) if by_meaning and earlier else "",
     )
+
+
+def _is_spliced(message: Message, settings: "Settings") -> bool:
+    """Tell whether a message before the last turn is part of the text."""
+    if message.role == SYSTEM:
+        return settings.system_prompt == "splice"
+    return settings.conversation == "splice"
+
+
+def _recent_turns(earlier: Sequence[Message], settings: "Settings") -> list[Message]:
+    """Choose the turns to compare by meaning, oldest first: the latest, as many as there is room for.
+
+    What is not embedded whole must be equal: a turn that is long, or does not fit any more.
+    """
+    room = settings.context_chars
+    chosen: list[Message] = []
+    for turn in reversed(earlier):
+        length = len(turn.content.strip())
+        if turn.role in SPOKEN_ROLES and 0 < length <= min(room, settings.long_text_chars):
+            chosen.append(turn)
+            room -= length
+            if len(chosen) == CONTEXT_TURNS:
+                break
+    return chosen[::-1]
 
 
 def splice(messages: Sequence[Message]) -> str:
     """Render messages as one text: ``role###content|||role###content``."""
     return BOUNDARY.join(f"{message.role}{ROLE_END}{message.content}" for message in messages)
+
+
+def turns_in(dialogue: str) -> list[tuple[str, str]]:
+    """Cut a spliced dialogue into roles and contents.
+
+    A content that looks like a boundary is cut as well: whoever knows how many there should be can tell.
+    """
+    starts = list(TURN.finditer(dialogue))
+    ends = [start.start() for start in starts[1:]] + [len(dialogue)]
+    return [
+        (start[0].removeprefix(BOUNDARY).removesuffix(ROLE_END), dialogue[start.end() : end])
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def last_turn(dialogue: str) -> str:
+    """Return the content of a spliced dialogue's last turn, or its end where that looks like a turn."""
+    contents = [content for role, content in turns_in(dialogue) if role != SYSTEM]
+    return contents[-1] if contents else dialogue
 
 
 def differing_part(asked: str, cached: str) -> tuple[str, str]:

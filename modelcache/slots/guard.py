@@ -48,5 +48,5 @@ class SlotGuard:
         return [rule for rule in dict.fromkeys(found) if rule not in off]
 
     def read(self, text: str) -> Slots:
-        """Return what a text says in its slots."""
+        """Find the slots of a text; only names by their looks and numbers where there are no tables."""
         return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._reader.read(text)

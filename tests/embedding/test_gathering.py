@@ -57,14 +57,19 @@ def opened(engine: WatchedEngine, memory_bytes: int = 0) -> GatheringEmbedder:
     return gathering
 
 
-def held_up(engine: WatchedEngine, gathering: GatheringEmbedder, *calls: Sequence[str]) -> list[Any]:
-    """Make these calls one after another while the engine is busy with another text, and let it go."""
+def held_up(
+    engine: WatchedEngine, gathering: GatheringEmbedder, *calls: Sequence[str], urgent: Sequence[int] = ()
+) -> list[Any]:
+    """Make these calls one after another while the engine is busy with another text, and let it go.
+
+    ``urgent`` are the numbers of the calls that are.
+    """
     engine.go.clear()
     results: list[Any] = [None] * len(calls)
 
     def call(number: int) -> None:
         try:
-            results[number] = gathering.embed(calls[number])
+            results[number] = gathering.embed(calls[number], urgent=number in urgent)
         except Exception as exc:  # noqa: BLE001 - told by the test
             results[number] = exc
 
@@ -110,6 +115,12 @@ def test_a_query_goes_before_a_large_request_which_is_not_kept_waiting(engine: W
         ["query 0", "query 1", "large 0", "large 1"],
         ["query 2", "query 3", "large 2", "large 3"],
     ]
+
+
+def test_the_texts_of_an_urgent_call_go_before_a_large_request(engine: WatchedEngine) -> None:
+    large = [f"large {number}" for number in range(6)]
+    held_up(engine, opened(engine), large, ["last turn", "earlier turn"], urgent=[1])
+    assert engine.batches[1] == ["last turn", "earlier turn", "large 0", "large 1"]
 
 
 def test_long_texts_are_given_to_the_engine_in_smaller_batches(engine: WatchedEngine) -> None:

@@ -28,7 +28,8 @@ class NewAnswer:
     embedder: str
     """Name of the embedder that made ``embedding``; empty where there is none."""
     embedding: bytes | None
-    """float32, little-endian, dimension × 4 bytes; None for a text too long to compare by meaning."""
+    """float32, little-endian, dimension × 4 bytes, and as many again for each earlier turn that is compared
+    by meaning; None for a text too long for that."""
     expires_at: float | None = None
     """Seconds since the epoch; None: never."""
     tags: tuple[str, ...] = ()

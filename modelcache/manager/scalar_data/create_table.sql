@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS modelcache_schema (
 -- One row for each cached question with its answer.
 -- is_deleted: 1 being written, 0 live, -1 soft-deleted.
 -- model_key, partition_key, fingerprint: hashes, so that equality does not depend on a collation.
--- embedding_data: float32, little-endian; NULL for a text that is only matched exactly.
+-- embedding_data: float32, little-endian, of the last turn, then of the earlier turns compared by meaning;
+-- NULL for a text that is only matched exactly.
 -- expires_at, last_used_at: seconds since the epoch.
 CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
     id BIGINT NOT NULL AUTO_INCREMENT,

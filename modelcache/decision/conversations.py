@@ -1,0 +1,87 @@
+"""Whether an entry belongs to the conversation that a question is asked in, or the question needs none."""
+
+from typing import TYPE_CHECKING
+
+from modelcache.decision.standing import Standing
+from modelcache.manager.data_manager import Candidate
+from modelcache.processor.pre import SYSTEM, Message, Question, turns_in
+from modelcache.slots.guard import SlotGuard
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+CONTEXT = "context"
+USER = "user"
+# What a conversation is about is read from the beginnings of its latest turns, so that the cost is bounded.
+TURNS_READ = 8
+CHARS_READ = 256
+# The kinds of things that a conversation may be about, without its last turn naming them again.
+SUBJECTS = ("name", "language")
+
+
+class Conversations:
+    """Compares the earlier turns of a question with a candidate's; safe to call from many threads."""
+
+    def __init__(self, slot_guard: SlotGuard, standing: Standing, threshold: float) -> None:
+        """``threshold`` is the cosine from which on two earlier turns count as the same."""
+        self._slot_guard = slot_guard
+        self._standing = standing
+        self._threshold = threshold
+
+    @classmethod
+    def from_settings(cls, settings: "Settings", slot_guard: SlotGuard, calibrated: float) -> "Conversations":
+        """Take the embedder's calibrated threshold unless the settings name one."""
+        threshold = calibrated if settings.context_threshold is None else settings.context_threshold
+        return cls(slot_guard, Standing.shipped(), threshold)
+
+    def veto(self, question: Question, candidate: Candidate) -> str:
+        """Return the rule that refuses the candidate of a question with earlier turns, "" if none does.
+
+        ``context``: another conversation; otherwise it is the slot guard's rule for the last turns.
+        """
+        asked = question.messages
+        if candidate.entry.partition == question.without_context:
+            asked = _without_earlier_turns(asked)
+        cached = turns_in(candidate.entry.question)
+        # Fails only where a content looks like a turn's beginning: who said what is unknown then.
+        if [message.role for message in asked] != [role for role, _ in cached]:
+            return CONTEXT
+        # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
+        if max(0.0, round(candidate.context_similarity, 6)) < self._threshold:
+            return CONTEXT
+        last = _last_turn(asked)
+        rule = self._slot_guard.compare(asked[last].content, cached[last][1])
+        if rule:
+            return rule
+        others = (place for place in range(len(asked)) if place != last)
+        differ = any(self._slot_guard.compare(asked[place].content, cached[place][1]) for place in others)
+        return CONTEXT if differ else ""
+
+    def stands_alone(self, question: Question) -> bool:
+        """Tell whether a question has earlier turns and means the same without them; in doubt it does not."""
+        if not question.without_context:
+            return False
+        last = question.messages[_last_turn(question.messages)]
+        if last.role != USER or last.extra or not self._standing.stands_alone(last.content):
+            return False
+        said = [message.content for message in question.messages if message.role == USER]
+        earlier = [text[:CHARS_READ] for text in said[:-1][-TURNS_READ:]]
+        if any(self._standing.binds(text) for text in earlier):
+            return False
+        named = {subject for text in earlier for subject in self._subjects(text)}
+        return named <= self._subjects(last.content)
+
+    def _subjects(self, text: str) -> set[str]:
+        """Return the kinds of things that the text names."""
+        slots = self._slot_guard.read(text)
+        found = {subject for subject in SUBJECTS if (subject, subject) in slots.values}
+        return found | {"name"} if slots.names or slots.titles else found
+
+
+def _last_turn(messages: tuple[Message, ...]) -> int:
+    return max(place for place, message in enumerate(messages) if message.role != SYSTEM)
+
+
+def _without_earlier_turns(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    last = _last_turn(messages)
+    return tuple(message for place, message in enumerate(messages) if message.role == SYSTEM or place == last)
