@@ -5,6 +5,7 @@ import threading
 from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
+from modelcache.decision.feedback import FeedbackRule
 from modelcache.decision.judge import Judge
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
@@ -32,6 +33,7 @@ class Cache:
     """The embedder, for requests."""
     data_manager: SSDataManager
     judge: Judge
+    feedback_rule: FeedbackRule
     writer: BackgroundWriter
     sweeper: Sweeper
 
@@ -58,6 +60,7 @@ class Cache:
             gathering=gathering,
             data_manager=data_manager,
             judge=judge,
+            feedback_rule=FeedbackRule(embedder.name, embedder.thresholds.short),
             writer=BackgroundWriter(
                 data_manager.scalars, settings.background_queue_size, data_manager.eviction
             ),

@@ -202,6 +202,11 @@ class Settings(BaseModel):
         description="file of further slot tables, in the format of those in `modelcache/slots`, which it "
         "adds to",
     )
+    feedback_retire_share: Fraction = Field(
+        0.5,
+        description="an entry that feedback called wrong for three questions is retired when these are at "
+        "least this share of the questions it was judged for",
+    )
     system_prompt: Literal["partition", "splice"] = Field(
         "partition",
         description="`partition`: only entries under an equal system prompt are compared; "

@@ -40,6 +40,7 @@ CODES = {
     "insert": {0, 103, 305},
     "remove": {0, 103, 401},
     "register": {0, 103},
+    "feedback": {0, 103},
 }
 
 SYSTEM = {"role": "system", "content": "be brief"}
@@ -65,6 +66,7 @@ VALID: list[Json] = [
     {"type": "remove", "scope": {"model": "m"}, "remove_type": "delete_by_tag", "tags": ["red"]},
     {"type": "remove", "scope": {"model": "m"}, "remove_type": "truncate_by_model"},
     {"type": "register", "scope": {"model": "m"}},
+    {"type": "feedback", "scope": {"model": "m"}, "hit_id": 1, "query": user("q5"), "correct": False},
 ]
 
 VALUES: list[Any] = [

@@ -3,6 +3,7 @@
 from time import perf_counter, time
 
 from modelcache.adapter import reply
+from modelcache.adapter.learning import learned
 from modelcache.adapter.reply import NOTHING_COMPARED, Likeness, Reply
 from modelcache.adapter.request import QueryRequest
 from modelcache.core import Cache
@@ -44,7 +45,8 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
         question.model, question.partition, embedding, asked.top_k or cache.settings.top_k
     )
     threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    verdict = cache.judge.choose(cache.judge.judge(question, candidates), threshold)
+    judged = learned(cache, question, embedding, cache.judge.judge(question, candidates), threshold)
+    verdict = cache.judge.choose(judged, threshold)
     seconds = perf_counter() - started
     if verdict.chosen is not None:
         entry = verdict.chosen.candidate.entry

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from modelcache.errors import BodyError, FieldError, RemoveTypeError, RequestTypeError
 from modelcache.processor.pre import SYSTEM, Message, ScopeValue
 
+# What the text of error 102 has always named; `feedback` is taken too.
 REQUEST_TYPES = ("query", "insert", "remove", "register")
 REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag")
 MAX_MODEL_CHARS = 256
@@ -48,6 +49,8 @@ EXPECTED = {
     "remove_type": "one of " + ", ".join(REMOVE_TYPES),
     "id_list": "a list of integers",
     "id_list[]": "an integer",
+    "hit_id": "an integer",
+    "correct": "true or false",
 }
 CUSTOM = "field"
 MAX_NESTING = 32
@@ -210,13 +213,21 @@ class RegisterRequest(_Strict):
     scope: Scope
 
 
-Request = QueryRequest | InsertRequest | RemoveRequest | RegisterRequest
+class FeedbackRequest(_Strict):
+    scope: Scope
+    hit_id: int
+    query: Messages
+    correct: bool
 
-REQUEST_CLASSES: dict[str, type[QueryRequest | InsertRequest | RemoveRequest | RegisterRequest]] = {
+
+Request = QueryRequest | InsertRequest | RemoveRequest | RegisterRequest | FeedbackRequest
+
+REQUEST_CLASSES: dict[str, type[Request]] = {
     "query": QueryRequest,
     "insert": InsertRequest,
     "remove": RemoveRequest,
     "register": RegisterRequest,
+    "feedback": FeedbackRequest,
 }
 
 
@@ -236,7 +247,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 def read_type(fields: dict[str, Any]) -> str:
     """Return the request's type; RequestTypeError if it is missing or unknown."""
     request_type = fields.get("type")
-    if not isinstance(request_type, str) or request_type not in REQUEST_TYPES:
+    if not isinstance(request_type, str) or request_type not in REQUEST_CLASSES:
         raise RequestTypeError(f"type exception, should one of {list(REQUEST_TYPES)}")
     return request_type
 
