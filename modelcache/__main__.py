@@ -1,4 +1,5 @@
-"""Look after the stores by hand: ``python -m modelcache reconcile`` and ``… rebuild --model M``."""
+"""Look after the stores by hand: ``python -m modelcache reconcile``, ``… rebuild --model M``, and
+``… shadow-report --model M``."""
 
 import argparse
 import sys
@@ -7,13 +8,14 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from modelcache import logs
+from modelcache.decision.shadow_report import shadow_report
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ModelCacheError
 from modelcache.manager.data_manager import SSDataManager
-from modelcache.manager.factory import data_manager_of
+from modelcache.manager.factory import data_manager_of, get_scalar_store
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import Reconciled, reconcile
-from modelcache.settings import load_settings
+from modelcache.settings import Settings, load_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure()
     try:
         settings = load_settings(asked.profile)
+        if asked.command == "shadow-report":
+            print(_shadow_report(settings, asked.model))
+            return 0
         embedder = get_embedder(settings)
         embedder.open()
         manager = data_manager_of(settings, embedder.name, embedder.dimension)
@@ -50,6 +55,16 @@ def _reconcile(manager: SSDataManager, model: str) -> Reconciled:
         return reconcile(manager.scalars, manager.vectors, model, manager.embedder, bar.update)
 
 
+def _shadow_report(settings: Settings, model: str) -> str:
+    """Read a model's counts, beside a service that may be running."""
+    scalars = get_scalar_store(settings)
+    scalars.open()
+    try:
+        return shadow_report(scalars.tallies(model_key(model)))
+    finally:
+        scalars.close()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m modelcache", description=__doc__)
     parser.add_argument(
@@ -60,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--model", default="", help="only this model")
     other = commands.add_parser("rebuild", help="make a model's vectors anew from its rows")
     other.add_argument("--model", required=True, help="the model")
+    shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
+    shadow.add_argument("--model", required=True, help="the model")
     return parser
 
 

@@ -11,6 +11,7 @@ from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
+from modelcache.learner import Learner
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.manager.patience import one_request
@@ -35,6 +36,7 @@ class Cache:
     judge: Judge
     feedback_rule: FeedbackRule
     writer: BackgroundWriter
+    learner: Learner
     sweeper: Sweeper
 
     @classmethod
@@ -54,6 +56,7 @@ class Cache:
         except BaseException:
             gathering.close()
             raise
+        writer = BackgroundWriter(data_manager.scalars, settings.background_queue_size, data_manager.eviction)
         return cls(
             settings=settings,
             embedder=embedder,
@@ -61,20 +64,21 @@ class Cache:
             data_manager=data_manager,
             judge=judge,
             feedback_rule=FeedbackRule(embedder.name, embedder.thresholds.short),
-            writer=BackgroundWriter(
-                data_manager.scalars, settings.background_queue_size, data_manager.eviction
-            ),
+            writer=writer,
+            learner=Learner(data_manager.scalars, gathering, embedder.thresholds, writer, settings),
             sweeper=Sweeper(
                 data_manager,
                 settings.sweep_interval,
                 settings.reconcile_interval,
                 settings.query_log_days,
+                settings.lookup_seconds,
             ),
         )
 
     def close(self) -> None:
         """Write what is queued, keep the indexes, and release everything."""
         self.sweeper.close()
+        self.learner.close()
         self.writer.close()
         self.data_manager.close()
         self.gathering.close()

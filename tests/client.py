@@ -49,5 +49,5 @@ class CacheClient:
         body = {"type": "feedback", "scope": {"model": model} | more, "query": messages}
         return self.post(body | {"hit_id": hit_id, "correct": correct})
 
-    def register(self, model: str = "m") -> Json:
-        return self.post({"type": "register", "scope": {"model": model}})
+    def register(self, model: str = "m", **more: Any) -> Json:
+        return self.post({"type": "register", "scope": {"model": model}} | more)

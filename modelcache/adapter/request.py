@@ -3,7 +3,7 @@
 import json
 import math
 import unicodedata
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from modelcache.processor.pre import SYSTEM, Message, ScopeValue
 # What the text of error 102 has always named; `feedback` is taken too.
 REQUEST_TYPES = ("query", "insert", "remove", "register")
 REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag")
+Mode = Literal["off", "shadow", "serve", "verified"]
 MAX_MODEL_CHARS = 256
 MAX_TAG_CHARS = 256
 MAX_TOP_K = 100
@@ -49,6 +50,8 @@ EXPECTED = {
     "remove_type": "one of " + ", ".join(REMOVE_TYPES),
     "id_list": "a list of integers",
     "id_list[]": "an integer",
+    "mode": "one of " + ", ".join(get_args(Mode)),
+    "error_rate": "a number over 0 and under 1",
     "hit_id": "an integer",
     "correct": "true or false",
 }
@@ -211,6 +214,8 @@ class RemoveRequest(_Strict):
 
 class RegisterRequest(_Strict):
     scope: Scope
+    mode: Mode | None = None
+    error_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class FeedbackRequest(_Strict):

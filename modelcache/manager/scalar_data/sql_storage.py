@@ -427,17 +427,18 @@ class SqlStorage(ScalarStore):
     def take_lookups(self, fingerprints: Sequence[str], since: float) -> list[PendingLookup]:
         taken: list[PendingLookup] = []
         with self.writing() as cursor:
-            for fingerprint in sorted(set(fingerprints)):
+            for chunk in chunks(sorted(set(fingerprints)), ID_CHUNK):
                 cursor.execute(
-                    f"SELECT {LOOKUP_COLUMNS} FROM modelcache_lookup WHERE fingerprint = ?", (fingerprint,)
+                    f"SELECT {LOOKUP_COLUMNS} FROM modelcache_lookup WHERE fingerprint IN ({marks(chunk)})",
+                    chunk,
                 )
-                row = cursor.fetchone()
-                if row is None:
-                    continue
-                cursor.execute("DELETE FROM modelcache_lookup WHERE fingerprint = ?", (fingerprint,))
-                lookup = PendingLookup(*row)
-                if cursor.rowcount and lookup.at >= since:
-                    taken.append(lookup)
+                for lookup in [PendingLookup(*row) for row in cursor.fetchall()]:
+                    cursor.execute(
+                        "DELETE FROM modelcache_lookup WHERE fingerprint = ?", (lookup.fingerprint,)
+                    )
+                    # Another process may have taken it since it was read.
+                    if cursor.rowcount and lookup.at >= since:
+                        taken.append(lookup)
         return taken
 
     @repeated
