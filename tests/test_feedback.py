@@ -89,6 +89,14 @@ def test_the_entry_has_a_threshold_of_its_own_then(plane: CacheClient) -> None:
     assert plane.query("359 degrees")["hit_id"] == hit_id
 
 
+def test_being_right_for_its_own_question_does_not_lower_it(plane: CacheClient) -> None:
+    hit_id = inserted(plane, "0 degrees")
+    plane.feedback(hit_id, "20 degrees", False)
+    plane.feedback(hit_id, "0 degrees", True)
+    assert plane.query("340 degrees")["veto"] == "own-threshold"
+    assert plane.query("0 degrees")["hit_id"] == hit_id
+
+
 def test_other_entries_answer_in_place_of_the_wrong_one(plane: CacheClient) -> None:
     wrong, other = inserted(plane, "0 degrees", "wrong"), inserted(plane, "22 degrees", "right")
     assert plane.query("10 degrees")["hit_id"] == wrong

@@ -43,7 +43,9 @@ class FeedbackRule:
             return replace(judged, veto=TOLD_WRONG)
         if judged.confidence < threshold or _verdict(observations, fingerprint):
             return judged
-        evidence = [Evidence(one.score, one.correct) for one in observations]
+        own = judged.candidate.entry.fingerprint
+        # What is right for the entry's own question says nothing of one that is only alike.
+        evidence = [Evidence(one.score, one.correct) for one in observations if one.fingerprint != own]
         if judged.confidence < own_threshold(evidence, threshold):
             return replace(judged, veto=UNDER_OWN_THRESHOLD)
         return judged
