@@ -1,4 +1,4 @@
-"""Work by hand: ``python -m modelcache reconcile``, ``… rebuild --model M``, ``… calibrate --pairs FILE``."""
+"""Work by hand: reconcile and rebuild the stores, calibrate, and tell what shadow mode has seen."""
 
 import argparse
 import sys
@@ -8,13 +8,14 @@ from tqdm import tqdm
 
 from modelcache import logs
 from modelcache.calibration import command as calibrate
+from modelcache.decision.shadow_report import shadow_report
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ModelCacheError
 from modelcache.manager.data_manager import SSDataManager
-from modelcache.manager.factory import data_manager_of
+from modelcache.manager.factory import data_manager_of, get_scalar_store
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import Reconciled, reconcile
-from modelcache.settings import load_settings
+from modelcache.settings import Settings, load_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(asked.profile)
         if asked.command == "calibrate":
             calibrate.run(settings, asked)
+            return 0
+        if asked.command == "shadow-report":
+            print(_shadow_report(settings, asked.model))
             return 0
         embedder = get_embedder(settings)
         embedder.open()
@@ -54,6 +58,16 @@ def _reconcile(manager: SSDataManager, model: str) -> Reconciled:
         return reconcile(manager.scalars, manager.vectors, model, manager.embedder, bar.update)
 
 
+def _shadow_report(settings: Settings, model: str) -> str:
+    """Read a model's counts, beside a service that may be running."""
+    scalars = get_scalar_store(settings)
+    scalars.open()
+    try:
+        return shadow_report(scalars.tallies(model_key(model)))
+    finally:
+        scalars.close()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m modelcache", description=__doc__)
     parser.add_argument(
@@ -67,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_arguments(
         commands.add_parser("calibrate", help="choose thresholds, or fit the confidence, by labelled pairs")
     )
+    shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
+    shadow.add_argument("--model", required=True, help="the model")
     return parser
 
 

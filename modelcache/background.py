@@ -13,7 +13,14 @@ from modelcache.errors import StoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
-from modelcache.manager.scalar_data.base import CachedAnswer, HitUse, LogLine, ScalarStore
+from modelcache.manager.scalar_data.base import (
+    CachedAnswer,
+    HitUse,
+    LogLine,
+    PendingLookup,
+    ScalarStore,
+    Tally,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +42,9 @@ class _Hit:
     at: float
 
 
+_Item = _Hit | LogLine | PendingLookup | Tally
+
+
 class BackgroundWriter:
     """Writes log lines and hit counts in batches from a bounded queue.
 
@@ -47,7 +57,7 @@ class BackgroundWriter:
         self._eviction = eviction
         self._capacity = capacity
         # Putting into a Queue takes a lock and wakes a thread each time, which a request would pay for.
-        self._queue: queue.SimpleQueue[_Hit | LogLine | threading.Event] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | threading.Event] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-writer", daemon=True)
@@ -60,6 +70,14 @@ class BackgroundWriter:
     def log(self, line: LogLine) -> None:
         """Append one line to the query log."""
         self._put(line)
+
+    def lookup(self, lookup: PendingLookup) -> None:
+        """Keep a look-up until its answer is inserted."""
+        self._put(lookup)
+
+    def tally(self, tally: Tally) -> None:
+        """Add to the counts of a model."""
+        self._put(tally)
 
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Wait until what was queued before is written; False if that took longer than ``timeout``."""
@@ -77,7 +95,7 @@ class BackgroundWriter:
         if self.dropped:
             logger.warning("%d log lines or hit counts were dropped: the queue was full", self.dropped)
 
-    def _put(self, item: _Hit | LogLine) -> None:
+    def _put(self, item: _Item) -> None:
         if self._queue.qsize() < self._capacity:
             self._queue.put(item)
         else:
@@ -103,7 +121,7 @@ class BackgroundWriter:
                 if isinstance(item, threading.Event):
                     item.set()
 
-    def _write(self, batch: Sequence[_Hit | LogLine | threading.Event]) -> None:
+    def _write(self, batch: Sequence[_Item | threading.Event]) -> None:
         lines = [item for item in batch if isinstance(item, LogLine)]
         uses: dict[str, dict[EntryKey, HitUse]] = {}
         for item in batch:
@@ -120,6 +138,10 @@ class BackgroundWriter:
             _attempt(partial(self._scalars.record_hits, by_id), f"{len(by_id)} hit counts")
         if lines:
             _attempt(partial(self._scalars.write_log, lines), f"{len(lines)} log lines")
+        if lookups := [item for item in batch if isinstance(item, PendingLookup)]:
+            _attempt(partial(self._scalars.keep_lookups, lookups), f"{len(lookups)} look-ups")
+        if tallies := [item for item in batch if isinstance(item, Tally)]:
+            _attempt(partial(self._scalars.add_tallies, tallies), f"{len(tallies)} tallies")
 
 
 def _attempt(write: Callable[[], None], what: str) -> None:
@@ -137,12 +159,18 @@ class Sweeper:
     """
 
     def __init__(
-        self, data_manager: SSDataManager, interval: float, reconcile_interval: float, log_days: float
+        self,
+        data_manager: SSDataManager,
+        interval: float,
+        reconcile_interval: float,
+        log_days: float,
+        lookup_seconds: float,
     ) -> None:
         self._data_manager = data_manager
         self._interval = interval
         self._reconcile_interval = reconcile_interval
         self._log_days = log_days
+        self._lookup_seconds = lookup_seconds
         self._holder = uuid4().hex
         self._next_reconcile = self._next_trim = monotonic()
         self._closing = threading.Event()
@@ -175,6 +203,7 @@ class Sweeper:
     def _tidy(self) -> None:
         undone = self._data_manager.scalars.discard_unfinished(time() - UNFINISHED_SECONDS)
         removed = self._data_manager.sweep()
+        self._data_manager.scalars.trim_lookups(time() - self._lookup_seconds)
         if undone or removed:
             logger.info("undid %d unfinished entries, swept %d removed or expired ones", undone, removed)
         if not self._data_manager.vectors.exclusive and monotonic() >= self._next_reconcile:

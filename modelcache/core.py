@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.decision.factory import make_judge
+from modelcache.decision.feedback import FeedbackRule
 from modelcache.decision.judge import Judge
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
+from modelcache.learner import Learner
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.manager.patience import one_request
@@ -33,7 +35,9 @@ class Cache:
     """The embedder, for requests."""
     data_manager: SSDataManager
     judge: Judge
+    feedback_rule: FeedbackRule
     writer: BackgroundWriter
+    learner: Learner
     sweeper: Sweeper
 
     @classmethod
@@ -56,26 +60,29 @@ class Cache:
                 reranker.close()
             gathering.close()
             raise
+        writer = BackgroundWriter(data_manager.scalars, settings.background_queue_size, data_manager.eviction)
         return cls(
             settings=settings,
             embedder=embedder,
             gathering=gathering,
             data_manager=data_manager,
             judge=judge,
-            writer=BackgroundWriter(
-                data_manager.scalars, settings.background_queue_size, data_manager.eviction
-            ),
+            feedback_rule=FeedbackRule(embedder.name, embedder.thresholds.short),
+            writer=writer,
+            learner=Learner(data_manager.scalars, gathering, embedder.thresholds, writer, settings),
             sweeper=Sweeper(
                 data_manager,
                 settings.sweep_interval,
                 settings.reconcile_interval,
                 settings.query_log_days,
+                settings.lookup_seconds,
             ),
         )
 
     def close(self) -> None:
         """Write what is queued, keep the indexes, and release everything."""
         self.sweeper.close()
+        self.learner.close()
         self.writer.close()
         self.data_manager.close()
         self.gathering.close()

@@ -8,8 +8,8 @@ ModelCacheError
 │   ├── FieldError         103
 │   ├── BlacklistError     105 query, 305 insert
 │   └── RemoveTypeError    401
-├── EmbeddingError         201 query, 301 insert
-├── StoreError             201 query, 302 insert, 402 remove, 502 register
+├── EmbeddingError         201 query, 301 insert, 601 feedback
+├── StoreError             201 query, 302 insert, 402 remove, 502 register, 602 feedback
 │   ├── ScalarStoreError
 │   └── VectorStoreError
 └── UnavailableError       503, while starting or draining
@@ -26,6 +26,7 @@ UNEXPECTED_CODES: Mapping[str, int] = {
     "insert": 303,
     "remove": 402,
     "register": 502,
+    "feedback": 603,
 }
 UNEXPECTED_DESC = "unexpected error; the service's log has the details"
 
@@ -79,7 +80,7 @@ class RemoveTypeError(RequestError):
 class EmbeddingError(ModelCacheError):
     """The embedder failed or did not answer in time."""
 
-    codes: ClassVar[Mapping[str, int]] = {"query": 201, "insert": 301}
+    codes: ClassVar[Mapping[str, int]] = {"query": 201, "insert": 301, "feedback": 601}
     public = "the embedder failed"
 
 
@@ -91,6 +92,7 @@ class StoreError(ModelCacheError):
         "insert": 302,
         "remove": 402,
         "register": 502,
+        "feedback": 602,
     }
 
 

@@ -225,6 +225,37 @@ class Settings(BaseModel):
         description="file of further slot tables, in the format of those in `modelcache/slots`, which it "
         "adds to",
     )
+    mode: Literal["off", "shadow", "serve", "verified"] = Field(
+        "serve",
+        description="`serve` answers over the threshold; `verified` while the share of wrong answers keeps "
+        "within `error_rate`; `shadow` looks up and answers nothing, to report on; `off` does not look up. "
+        "`register` sets it for one model",
+    )
+    error_rate: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="`verified`: the most of all requests that may be answered wrongly, as a share",
+    )
+    lookup_seconds: Seconds = Field(
+        600.0,
+        description="`shadow`, `verified`: seconds within which the insert that follows a miss is compared "
+        "with the entry that might have answered",
+    )
+    answers_same: Fraction | None = Field(
+        None,
+        description="from which cosine on two answers count as the same; empty: the embedder's value",
+    )
+    answers_different: Fraction | None = Field(
+        None,
+        description="under which cosine two answers count as different; in between nothing is learned; "
+        "empty: the embedder's value",
+    )
+    feedback_retire_share: Fraction = Field(
+        0.5,
+        description="an entry that feedback called wrong for three questions is retired when these are at "
+        "least this share of the questions it was judged for",
+    )
     system_prompt: Literal["partition", "splice"] = Field(
         "partition",
         description="`partition`: only entries under an equal system prompt are compared; "

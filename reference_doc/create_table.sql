@@ -73,4 +73,52 @@ CREATE TABLE IF NOT EXISTS modelcache_lease (
     PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT INTO modelcache_schema (version) VALUES (1);
+-- Whether an entry's answer was right for a question (its fingerprint), and with what score the entry was chosen.
+-- told: 1 by feedback, 0 by the answer that was inserted afterwards. observed_at: seconds since the epoch.
+-- embedding_data: the question's vector, of feedback only.
+CREATE TABLE IF NOT EXISTS modelcache_observation (
+    answer_id BIGINT NOT NULL,
+    fingerprint CHAR(40) NOT NULL,
+    told TINYINT NOT NULL,
+    model_key CHAR(40) NOT NULL,
+    score DOUBLE NOT NULL,
+    correct TINYINT NOT NULL,
+    observed_at DOUBLE NOT NULL,
+    embedder VARCHAR(128) NOT NULL,
+    embedding_data MEDIUMBLOB,
+    PRIMARY KEY (answer_id, fingerprint, told),
+    KEY idx_observation_model (model_key, observed_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- Queries that an entry might have answered and that were told a miss, until their answers are inserted.
+CREATE TABLE IF NOT EXISTS modelcache_lookup (
+    fingerprint CHAR(40) NOT NULL,
+    partition_key CHAR(40) NOT NULL,
+    model_key CHAR(40) NOT NULL,
+    answer_id BIGINT NOT NULL,
+    score DOUBLE NOT NULL,
+    asked_at DOUBLE NOT NULL,
+    PRIMARY KEY (fingerprint),
+    KEY idx_lookup_model (model_key),
+    KEY idx_lookup_asked (asked_at)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- What is set for a model while the service runs; NULL: as the settings say.
+CREATE TABLE IF NOT EXISTS modelcache_policy (
+    model_key CHAR(40) NOT NULL,
+    model VARCHAR(256) NOT NULL,
+    mode VARCHAR(16),
+    error_rate DOUBLE,
+    PRIMARY KEY (model_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- How many queries became what, by the score of their best entry in thousandths: for the report on a model.
+CREATE TABLE IF NOT EXISTS modelcache_tally (
+    model_key CHAR(40) NOT NULL,
+    outcome VARCHAR(16) NOT NULL,
+    bucket INT NOT NULL,
+    queries BIGINT NOT NULL,
+    PRIMARY KEY (model_key, outcome, bucket)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT INTO modelcache_schema (version) VALUES (2);

@@ -42,5 +42,12 @@ class CacheClient:
     def remove(self, remove_type: str, model: str = "m", **more: Any) -> Json:
         return self.post({"type": "remove", "scope": {"model": model}, "remove_type": remove_type} | more)
 
-    def register(self, model: str = "m") -> Json:
-        return self.post({"type": "register", "scope": {"model": model}})
+    def feedback(
+        self, hit_id: Any, dialogue: str | list[Json], correct: Any, model: str = "m", **more: Any
+    ) -> Json:
+        messages = user(dialogue) if isinstance(dialogue, str) else dialogue
+        body = {"type": "feedback", "scope": {"model": model} | more, "query": messages}
+        return self.post(body | {"hit_id": hit_id, "correct": correct})
+
+    def register(self, model: str = "m", **more: Any) -> Json:
+        return self.post({"type": "register", "scope": {"model": model}} | more)

@@ -40,6 +40,9 @@ FAULTS: list[tuple[str, str, int, str]] = [
     ("insert", "vectors.add", 302, "vector store"),
     ("remove", "scalars.delete", 402, "scalar store"),
     ("register", "vectors.create", 502, "vector store"),
+    ("feedback", "scalars.get_live", 602, "scalar store"),
+    ("feedback", "scalars.observe", 602, "scalar store"),
+    ("feedback", "embedder.embed", 601, "embedder"),
 ]
 
 
@@ -190,6 +193,9 @@ ERROR_CASES = [
     ErrorCase(413, "query", raw=LARGE, status=413),
     ErrorCase(502, "register", fault="vectors.create"),
     ErrorCase(502, "register", fault="vectors.create", failure=SURPRISE),
+    ErrorCase(601, "feedback", fault="embedder.embed"),
+    ErrorCase(602, "feedback", fault="scalars.observe"),
+    ErrorCase(603, "feedback", fault="scalars.observe", failure=SURPRISE),
     *(ErrorCase(503, request_type, status=503, prepare=close_service) for request_type in VALID),
 ]
 

@@ -33,13 +33,20 @@ QUERY_KEYS = {"errorCode", "errorDesc", "cacheHit", "delta_time", "hit_query", "
     "hit_type",
     "veto",
 }
-KEYS = {"query": QUERY_KEYS, "insert": INSERT_KEYS, "remove": REMOVE_KEYS, "register": REMOVE_KEYS}
+KEYS = {
+    "query": QUERY_KEYS,
+    "insert": INSERT_KEYS,
+    "remove": REMOVE_KEYS,
+    "register": REMOVE_KEYS,
+    "feedback": REMOVE_KEYS,
+}
 # Nothing is broken here, so every failure is the request's own: none of 201, 202, 301, 302, 303, 402, 502.
 CODES = {
     "query": {0, 103, 105},
     "insert": {0, 103, 305},
     "remove": {0, 103, 401},
     "register": {0, 103},
+    "feedback": {0, 103},
 }
 
 SYSTEM = {"role": "system", "content": "be brief"}
@@ -65,6 +72,8 @@ VALID: list[Json] = [
     {"type": "remove", "scope": {"model": "m"}, "remove_type": "delete_by_tag", "tags": ["red"]},
     {"type": "remove", "scope": {"model": "m"}, "remove_type": "truncate_by_model"},
     {"type": "register", "scope": {"model": "m"}},
+    {"type": "register", "scope": {"model": "n"}, "mode": "verified", "error_rate": 0.05},
+    {"type": "feedback", "scope": {"model": "m"}, "hit_id": 1, "query": user("q5"), "correct": False},
 ]
 
 VALUES: list[Any] = [
@@ -133,8 +142,14 @@ LITERALS = [
 Place = tuple[str | int, ...]
 
 
+TABLES = (
+    *("modelcache_llm_answer", "modelcache_answer_tag"),
+    *("modelcache_observation", "modelcache_policy"),
+)
+
+
 class Store:
-    """Reads the tables of answers and tags from outside, and the vectors' files; the query log may grow."""
+    """Reads the tables of what requests store from outside, and the vectors' files; the log may grow."""
 
     def __init__(self, data_dir: Path) -> None:
         self.connection = sqlite3.connect(data_dir / "modelcache.db")
@@ -164,8 +179,7 @@ class Store:
 
     def _read_tables(self) -> list[list[Any]]:
         return [
-            self.connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
-            for table in ("modelcache_llm_answer", "modelcache_answer_tag")
+            self.connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in TABLES
         ]
 
     def _list_files(self) -> set[tuple[str, int]]:

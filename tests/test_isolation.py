@@ -333,4 +333,8 @@ def test_no_name_reaches_the_file_system_or_the_schema(app: Flask, client: Cache
         "modelcache_query_log",
         "modelcache_schema",
         "modelcache_lease",
+        "modelcache_observation",
+        "modelcache_lookup",
+        "modelcache_policy",
+        "modelcache_tally",
     }

@@ -10,7 +10,7 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.scalar_data import sqlite as sqlite_module
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
-from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put
+from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put, seen
 
 
 class TestSqlite(ExclusiveScalarStoreContract):
@@ -65,6 +65,19 @@ def test_an_older_schema_is_migrated_and_keeps_its_rows(path: Path, monkeypatch:
             cursor.execute("SELECT note FROM modelcache_llm_answer")
             assert cursor.fetchall() == [(None,)]
         store.close()
+
+
+def test_a_file_of_version_1_gets_the_tables_that_were_added(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_module, "MIGRATIONS", sqlite_module.MIGRATIONS[:1])
+        opened(path).close()
+    store = opened(path)
+    [id_] = put(store, answer("q"))
+    store.observe([seen(id_)])
+    assert store.get_live([id_], NOW)[id_].observed == 1
+    store.close()
 
 
 def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

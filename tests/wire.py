@@ -26,10 +26,16 @@ QUERY_KEYS = {
 }
 INSERT_KEYS = {"errorCode", "errorDesc", "writeStatus", "ids"}
 REMOVE_KEYS = {"errorCode", "errorDesc", "response", "writeStatus"}
-KEYS = {"query": QUERY_KEYS, "insert": INSERT_KEYS, "remove": REMOVE_KEYS, "register": REMOVE_KEYS}
+KEYS = {
+    "query": QUERY_KEYS,
+    "insert": INSERT_KEYS,
+    "remove": REMOVE_KEYS,
+    "register": REMOVE_KEYS,
+    "feedback": REMOVE_KEYS,
+}
 
 TYPE_EXCEPTION = "type exception, should one of ['query', 'insert', 'remove', 'register']"
-UNEXPECTED = {"query": 202, "insert": 303, "remove": 402, "register": 502}
+UNEXPECTED = {"query": 202, "insert": 303, "remove": 402, "register": 502, "feedback": 603}
 NEVER_SWEPT = {"sweep_interval": 3600.0}
 FAR_TTL = 3600
 
@@ -60,6 +66,13 @@ VALID: dict[str, Json] = {
     },
     "remove": {"type": "remove", "scope": {"model": "m"}, "remove_type": "delete_by_id", "id_list": [1]},
     "register": {"type": "register", "scope": {"model": "m"}},
+    "feedback": {
+        "type": "feedback",
+        "scope": {"model": "m"},
+        "query": user("q"),
+        "hit_id": 1,
+        "correct": True,
+    },
 }
 
 

@@ -3,6 +3,7 @@
 import logging
 
 from modelcache.adapter import (
+    adapter_feedback,
     adapter_insert,
     adapter_query,
     adapter_register,
@@ -53,3 +54,5 @@ def _dispatch(service: Service, asked: request.Request) -> Reply:
             return adapter_remove.remove(cache, asked)
         case request.RegisterRequest():
             return adapter_register.register(cache, asked)
+        case request.FeedbackRequest():
+            return adapter_feedback.learn(cache, asked)

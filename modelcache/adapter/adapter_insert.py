@@ -46,4 +46,9 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
                 tags=tuple(info.tags or ()),
             )
         )
-    return reply.inserted(cache.data_manager.insert(model, answers))
+    ids = cache.data_manager.insert(model, answers)
+    cache.learner.inserted(
+        questions[0].model_key,
+        [(new.fingerprint, id_, new.answer) for id_, new in zip(ids, answers, strict=True)],
+    )
+    return reply.inserted(ids)

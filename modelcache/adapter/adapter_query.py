@@ -2,14 +2,14 @@
 
 from time import perf_counter, time
 
-import numpy as np
-
-from modelcache.adapter import reply
-from modelcache.adapter.reply import NOTHING_COMPARED, Likeness, Reply
+from modelcache.adapter import modes, reply
+from modelcache.adapter.candidates import decide
+from modelcache.adapter.modes import likeness_of
+from modelcache.adapter.reply import NOTHING_COMPARED, Reply
 from modelcache.adapter.request import QueryRequest
 from modelcache.core import Cache
-from modelcache.decision.judge import Judged, Verdict
 from modelcache.errors import BlacklistError, ModelCacheError
+from modelcache.learner import OFF, SERVE, Policy
 from modelcache.manager.scalar_data.base import LogLine
 from modelcache.processor.pre import Question, make_question
 
@@ -35,49 +35,38 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
 
 
 def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: float) -> Reply:
+    policy = cache.learner.policy(question.model_key)
+    if policy.mode == OFF:
+        return reply.miss(NOTHING_COMPARED, perf_counter() - started)
+    if policy.mode != SERVE:
+        return _look_up_and_learn(cache, question, asked, policy, started)
     exact = cache.data_manager.find_exact(question.fingerprint)
     if exact is not None:
         cache.writer.hit(exact, time())
         return reply.hit(exact, reply.EXACT, perf_counter() - started)
     if not cache.compares(question):
         return reply.miss(NOTHING_COMPARED, perf_counter() - started)
-    verdict = _decide(cache, question, asked)
+    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
+    verdict, _ = decide(cache, question, asked, threshold, threshold)
     seconds = perf_counter() - started
     if verdict.chosen is not None:
         entry = verdict.chosen.candidate.entry
         cache.writer.hit(entry, time())
-        return reply.hit(entry, reply.SEMANTIC, seconds, _likeness(verdict.chosen), verdict.veto)
-    return reply.miss(_likeness(verdict.nearest), seconds, verdict.veto)
+        return reply.hit(entry, reply.SEMANTIC, seconds, likeness_of(verdict.chosen), verdict.veto)
+    return reply.miss(likeness_of(verdict.nearest), seconds, verdict.veto)
 
 
-def _decide(cache: Cache, question: Question, asked: QueryRequest) -> Verdict:
-    """Search and judge; where no entry of the conversation answers, those cached without one may."""
-    embedding, *context = cache.gathering.embed(question.texts, urgent=True)
-    most = asked.top_k or cache.settings.top_k
-    threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
-    search, judge = cache.data_manager.search, cache.judge
-    wanted = max(most, judge.neighbours)
-    candidates = search(
-        question.model, question.partition, embedding, wanted, np.stack(context) if context else None
-    )
-    verdict = judge.choose(question, judge.judge(question, candidates)[:most], threshold)
-    if verdict.chosen is None and judge.conversations.stands_alone(question):
-        candidates = search(question.model, question.without_context, embedding, wanted)
-        alone = judge.choose(question, judge.judge(question, candidates)[:most], threshold)
-        if alone.chosen is not None or verdict.nearest is None:
-            return alone
-    return verdict
-
-
-def _likeness(judged: Judged | None) -> Likeness:
-    if judged is None:
-        return NOTHING_COMPARED
-    return Likeness(_shown(judged.candidate.similarity), _shown(judged.confidence))
-
-
-def _shown(share: float) -> float:
-    """Clip to 0..1, where rounding may have left it, and keep six digits."""
-    return round(min(1.0, max(0.0, share)), 6)
+def _look_up_and_learn(
+    cache: Cache, question: Question, asked: QueryRequest, policy: Policy, started: float
+) -> Reply:
+    found = modes.find(cache, question, asked)
+    served = modes.is_served(cache, question, found, policy)
+    seconds = perf_counter() - started
+    if served and found.entry is not None:
+        cache.writer.hit(found.entry, time())
+        hit_type = reply.EXACT if found.exact else reply.SEMANTIC
+        return reply.hit(found.entry, hit_type, seconds, found.likeness, found.veto)
+    return reply.miss(found.likeness, seconds, found.veto)
 
 
 def _vetoed(found: Reply) -> str:

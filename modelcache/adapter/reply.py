@@ -59,6 +59,11 @@ def registered(created: bool) -> Reply:
     return {"errorCode": 0, "errorDesc": "", "response": response, "writeStatus": "success"}
 
 
+def learned(status: str) -> Reply:
+    """A feedback that was taken: ``recorded``, ``retired``, or ``unknown`` where it is of no such entry."""
+    return {"errorCode": 0, "errorDesc": "", "response": {"status": status}, "writeStatus": "success"}
+
+
 def error(request_type: str, code: int, description: str) -> Reply:
     """The reply of a failed request, in the shape of its type."""
     if request_type == "query":

@@ -3,7 +3,7 @@
 import json
 import math
 import unicodedata
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,8 +19,10 @@ from pydantic_core import PydanticCustomError
 from modelcache.errors import BodyError, FieldError, RemoveTypeError, RequestTypeError
 from modelcache.processor.pre import SYSTEM, Message, ScopeValue
 
+# What the text of error 102 has always named; `feedback` is taken too.
 REQUEST_TYPES = ("query", "insert", "remove", "register")
 REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag")
+Mode = Literal["off", "shadow", "serve", "verified"]
 MAX_MODEL_CHARS = 256
 MAX_TAG_CHARS = 256
 MAX_TOP_K = 100
@@ -48,6 +50,10 @@ EXPECTED = {
     "remove_type": "one of " + ", ".join(REMOVE_TYPES),
     "id_list": "a list of integers",
     "id_list[]": "an integer",
+    "mode": "one of " + ", ".join(get_args(Mode)),
+    "error_rate": "a number over 0 and under 1",
+    "hit_id": "an integer",
+    "correct": "true or false",
 }
 CUSTOM = "field"
 MAX_NESTING = 32
@@ -208,15 +214,25 @@ class RemoveRequest(_Strict):
 
 class RegisterRequest(_Strict):
     scope: Scope
+    mode: Mode | None = None
+    error_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
-Request = QueryRequest | InsertRequest | RemoveRequest | RegisterRequest
+class FeedbackRequest(_Strict):
+    scope: Scope
+    hit_id: int
+    query: Messages
+    correct: bool
 
-REQUEST_CLASSES: dict[str, type[QueryRequest | InsertRequest | RemoveRequest | RegisterRequest]] = {
+
+Request = QueryRequest | InsertRequest | RemoveRequest | RegisterRequest | FeedbackRequest
+
+REQUEST_CLASSES: dict[str, type[Request]] = {
     "query": QueryRequest,
     "insert": InsertRequest,
     "remove": RemoveRequest,
     "register": RegisterRequest,
+    "feedback": FeedbackRequest,
 }
 
 
@@ -236,7 +252,7 @@ def read_body(body: bytes) -> dict[str, Any]:
 def read_type(fields: dict[str, Any]) -> str:
     """Return the request's type; RequestTypeError if it is missing or unknown."""
     request_type = fields.get("type")
-    if not isinstance(request_type, str) or request_type not in REQUEST_TYPES:
+    if not isinstance(request_type, str) or request_type not in REQUEST_CLASSES:
         raise RequestTypeError(f"type exception, should one of {list(REQUEST_TYPES)}")
     return request_type
 

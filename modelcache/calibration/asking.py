@@ -29,10 +29,8 @@ class Asked:
     """It and the nearest, nearest first."""
     own_place: int
     """Where among them its own is; -1: it is not."""
-    neighbours: tuple[str, ...]
-    """The nearest texts besides its own, the nearest first."""
     cosines: NDArray[np.float32]
-    """Their cosines."""
+    """Of the nearest besides its own, falling."""
 
 
 def ask(
@@ -84,6 +82,5 @@ def _asked(
         own=compared(own, CANDIDATES),
         candidates=tuple(compared(number, CANDIDATES) for number in candidates),
         own_place=candidates.index(own) if own in candidates else -1,
-        neighbours=tuple([texts[number] for number in nearest.tolist() if number != own]),
         cosines=cosines[nearest[nearest != own]],
     )

@@ -40,18 +40,13 @@ TREES: Mapping[str, Any] = {
 ROUNDS = 150
 # What can only speak for one side, so that the fit holds beyond the kinds of pairs it has seen.
 MONOTONE = {
-    **dict.fromkeys(("similarity", "gap", "mean_gap", "words_score", "same_words"), 1),
-    **dict.fromkeys(("words_alike", "content_alike", "words_within", "content_within"), 1),
-    **dict.fromkeys(("pairs_alike", "triples_alike"), 1),
-    **dict.fromkeys(("own_least", "own_most", "any_rule", *RULES), -1),
+    **dict.fromkeys(("similarity", "words_score", "same_words"), 1),
+    **dict.fromkeys(("any_rule", *RULES), -1),
 }
 LEAST_PAIRS_IN_LEAF = 40
-# The same questions asked of smaller caches, with this share of the entries, so that a sparse
-# neighbourhood is known too. Pairs that people put together to be labelled, as they look so alike, are rare
-# there: what is wrong as a rule is the nearest of other questions.
-SPARSE = (0.1, 0.02, 0.004)
-FULL_WEIGHT = 3.0
-HARD_IN_SPARSE = 0.1
+# The same pair in caches that hold this share of the others, so that a sparse neighbourhood is known
+# too, and how much each counts.
+SHARES = {1.0: 3.0, 0.1: 1.0, 0.02: 1.0, 0.004: 1.0}
 DIGITS = 5
 
 Views = Mapping[str, View]
@@ -77,26 +72,17 @@ def fit(asked: Sequence[Asked], views: Views, floor: float) -> Fitted:
     labels = np.array([one.pair.same for one in asked])
     scores = _words_of_others(asked, labels, views)
     words = _fit_words(asked, labels, views)
-    words_of_all = Words(words)
-    rows = [_rows([one.own for one in asked], scores, views, floor)]
-    targets, weights = [labels], [_balanced(labels) * FULL_WEIGHT]
     random = np.random.default_rng(SEED)
-    for share in SPARSE:
-        thinned = [_thinned(one, share, random) for one in asked]
-        rows.append(_rows([pair for pair, _ in thinned], scores, views, floor))
-        targets.append(labels)
-        weights.append(np.where(labels, 1.0, HARD_IN_SPARSE) * _balanced(labels))
-        strangers = [stranger for _, stranger in thinned if stranger is not None]
-        strange = [words_of_all.score(views[pair.asked], views[pair.cached]) for pair in strangers]
-        rows.append(_rows(strangers, strange, views, floor))
-        targets.append(np.zeros(len(strangers), np.bool_))
-        weights.append(np.full(len(strangers), 0.5 * len(labels) / len(strangers)))
-    data = lightgbm.Dataset(
-        np.concatenate(rows), np.concatenate(targets).astype(float), weight=np.concatenate(weights)
-    )
+    rows, weights = [], []
+    for share, weight in SHARES.items():
+        pairs = [_thinned(one, share, random) for one in asked]
+        rows.append(_rows(pairs, scores, views, floor))
+        weights.append(_balanced(labels) * weight)
+    targets = np.tile(labels, len(SHARES)).astype(float)
+    data = lightgbm.Dataset(np.concatenate(rows), targets, weight=np.concatenate(weights))
     parameters = {
         **TREES,
-        "min_data_in_leaf": LEAST_PAIRS_IN_LEAF * (1 + len(SPARSE)),
+        "min_data_in_leaf": LEAST_PAIRS_IN_LEAF * len(SHARES),
         "monotone_constraints": [MONOTONE.get(name, 0) for name in NAMES],
     }
     booster = lightgbm.train(parameters, data, num_boost_round=ROUNDS)
@@ -128,15 +114,10 @@ def _balanced(labels: Labels) -> NDArray[np.float64]:
     return weights
 
 
-def _thinned(asked: Asked, share: float, random: np.random.Generator) -> tuple[Pair, Pair | None]:
-    """Ask a cache with this share of the entries: the pair there, and the nearest of the other questions."""
-    kept = np.flatnonzero(random.random(len(asked.cosines)) < share)[: NEIGHBOURS + 1].tolist()
-    cosines = asked.cosines[kept].tolist()
-    own = replace(asked.own, others=tuple(cosines))
-    if not kept:
-        return own, None
-    nearest = Pair(asked.pair.asked, asked.neighbours[kept[0]], (), cosines[0], tuple(cosines[1:]))
-    return own, nearest
+def _thinned(asked: Asked, share: float, random: np.random.Generator) -> Pair:
+    """Return the pair as it is in a cache with this share of the entries."""
+    kept = asked.cosines[random.random(len(asked.cosines)) < share][:NEIGHBOURS]
+    return replace(asked.own, others=tuple(kept.tolist()))
 
 
 def _rows(pairs: Sequence[Pair], scores: Iterable[float], views: Views, floor: float) -> NDArray[np.float32]:

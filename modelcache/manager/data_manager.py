@@ -21,7 +21,7 @@ from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.eviction.sweep import Sweep, SweepLimits
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import from_bytes, index_vector, index_vectors, reconcile
-from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, ScalarStore
+from modelcache.manager.scalar_data.base import MAX_ID, CachedAnswer, NewAnswer, ScalarStore
 from modelcache.manager.vector_data.base import VectorHit, VectorStore
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,13 @@ class SSDataManager:
     def find_exact(self, fingerprint: str) -> CachedAnswer | None:
         """Return the live entry of an equal question, or None."""
         return self.scalars.find_exact(fingerprint, time())
+
+    def find_live(self, model: str, id_: int) -> CachedAnswer | None:
+        """Return the live entry of this model with this id (any integer), or None."""
+        if not 0 < id_ <= MAX_ID:
+            return None
+        entry = self.scalars.get_live([id_], time()).get(id_)
+        return entry if entry is not None and entry.model_key == model_key(model) else None
 
     def search(
         self, model: str, partition: str, embedding: Embeddings, k: int, context: Embeddings | None = None

@@ -17,13 +17,17 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.names import model_key
 from modelcache.manager.scalar_data import mysql as mysql_module
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
-from modelcache.manager.scalar_data.mysql import MySQLStorage, Server
+from modelcache.manager.scalar_data.mysql import SCHEMA_VERSION, MySQLStorage, Server
 from modelcache.manager.scalar_data.sql_storage import Cursor
-from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, line, put
+from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, line, put, seen
 from tests.running import ROOT, wait_until
 from tests.servers.mysql_protocol import MySQLProtocolServer
 
-TABLES = ("modelcache_llm_answer", "modelcache_answer_tag", "modelcache_query_log", "modelcache_lease")
+TABLES = (
+    *("modelcache_llm_answer", "modelcache_answer_tag", "modelcache_query_log", "modelcache_lease"),
+    *("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
+)
+NEXT_VERSION = SCHEMA_VERSION + 1
 STORE_SECONDS = 2.0
 GIVE_UP_SECONDS = 60.0
 MODEL = model_key("m")
@@ -206,7 +210,7 @@ class MySQLStoreContract(ScalarStoreContract):
             for _ in range(4)
         ]
         assert [process.communicate(server.password)[1] for process in processes] == [""] * 4
-        assert schema_versions(server, database) == [1]
+        assert schema_versions(server, database) == [SCHEMA_VERSION]
 
     def test_several_threads_open_an_empty_database_at_once(
         self, server: MySQLProtocolServer, make: Callable[..., MySQLStorage]
@@ -214,7 +218,7 @@ class MySQLStoreContract(ScalarStoreContract):
         database = server.new_database()
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(MySQLStorage.open, [make(database) for _ in range(8)]))
-        assert schema_versions(server, database) == [1]
+        assert schema_versions(server, database) == [SCHEMA_VERSION]
 
     def test_an_interrupted_creation_is_completed(
         self, server: MySQLProtocolServer, make: Callable[..., MySQLStorage]
@@ -237,15 +241,33 @@ class MySQLStoreContract(ScalarStoreContract):
         store.open()
         [id_] = put(store, answer("q"))
         added = ("ALTER TABLE modelcache_llm_answer ADD COLUMN note VARCHAR(10)",)
-        monkeypatch.setattr(mysql_module, "SCHEMA_VERSION", 2)
-        monkeypatch.setattr(mysql_module, "MIGRATIONS", {2: added})
-        with pytest.raises(ConfigError, match="has schema version 1, not 2: run reference_doc/create_table"):
+        monkeypatch.setattr(mysql_module, "SCHEMA_VERSION", NEXT_VERSION)
+        monkeypatch.setattr(mysql_module, "MIGRATIONS", {NEXT_VERSION: added})
+        said = f"has schema version {SCHEMA_VERSION}, not {NEXT_VERSION}: run reference_doc/create_table"
+        with pytest.raises(ConfigError, match=said):
             make(database, migrate=False).open()
         again = [make(database) for _ in range(4)]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(MySQLStorage.open, again))
         assert set(again[0].get_live([id_], NOW)) == {id_}
-        assert schema_versions(server, database) == [1, 2]
+        assert schema_versions(server, database) == [SCHEMA_VERSION, NEXT_VERSION]
+
+    def test_the_tables_of_version_1_get_what_was_added(
+        self, server: MySQLProtocolServer, make: Callable[..., MySQLStorage]
+    ) -> None:
+        database = server.new_database()
+        store = make(database)
+        store.open()
+        [id_] = put(store, answer("q"))
+        store.close()
+        for table in mysql_module.ADDED_TABLES[2]:
+            server.execute(f"DROP TABLE {table}", database=database)
+        server.execute("UPDATE modelcache_schema SET version = 1", database=database)
+        store = make(database)
+        store.open()
+        store.observe([seen(id_)])
+        assert store.get_live([id_], NOW)[id_].observed == 1
+        assert schema_versions(server, database) == list(range(1, SCHEMA_VERSION + 1))
 
     def test_absent_tables_are_refused_where_migrating_is_not_allowed(
         self, server: MySQLProtocolServer, make: Callable[..., MySQLStorage]
@@ -264,7 +286,9 @@ class MySQLStoreContract(ScalarStoreContract):
         database = server.new_database()
         make(database).open()
         server.execute("INSERT INTO modelcache_schema (version) VALUES (999)", database=database)
-        with pytest.raises(ConfigError, match="schema version 999, newer than this service's 1"):
+        with pytest.raises(
+            ConfigError, match=f"schema version 999, newer than this service's {SCHEMA_VERSION}"
+        ):
             make(database).open()
 
     # Failures.

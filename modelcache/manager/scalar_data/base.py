@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+MAX_ID = 2**63 - 1
+
 
 class RowState(IntEnum):
     """The column ``is_deleted``: a row is written, then lives, then is soft-deleted, then purged."""
@@ -47,6 +49,8 @@ class CachedAnswer:
     answer: str
     hit_count: int
     expires_at: float | None
+    observed: int = 0
+    """1 where the store has observations of the entry, otherwise 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,60 @@ class StoredEmbedding:
     id: int
     partition: str
     embedding: bytes
+    embedder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Whether an entry's answer was right for a question: told by feedback, or seen by the true answer."""
+
+    answer_id: int
+    fingerprint: str
+    """Of the question asked; the entry's own for an exact hit."""
+    told: bool
+    """By feedback; otherwise the entry's answer was compared with the one that was inserted."""
+    model_key: str
+    score: float
+    """The confidence, 0..1, that the decision had in the entry."""
+    correct: bool
+    at: float
+    """Seconds since the epoch."""
+    embedder: str = ""
+    embedding: bytes | None = None
+    """The question's vector, as a row keeps it; None where nobody needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLookup:
+    """A query that was answered by a miss although an entry might have answered it."""
+
+    fingerprint: str
+    partition: str
+    model_key: str
+    answer_id: int
+    score: float
+    at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPolicy:
+    """What is set for one model while the service runs; None: as the settings say."""
+
+    model_key: str
+    model: str
+    mode: str | None = None
+    error_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A number of queries of a model, by what became of them and the score of their best entry."""
+
+    model_key: str
+    outcome: str
+    bucket: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +243,10 @@ class ScalarStore(ABC):
 
     @abstractmethod
     def truncate(self, model_key: str) -> int:
-        """Soft-delete every row of this model, delete its query log, return how many rows were LIVE."""
+        """Soft-delete every row of this model, delete its query log and all that was observed of it.
+
+        Returns how many rows were LIVE.
+        """
 
     @abstractmethod
     def delete_expired(self, now: float) -> int:
@@ -205,7 +266,7 @@ class ScalarStore(ABC):
 
     @abstractmethod
     def purge(self, ids: Sequence[int]) -> None:
-        """Remove those of the rows that are soft-deleted, with their tags."""
+        """Remove those of the rows that are soft-deleted, with their tags and observations."""
 
     @abstractmethod
     def models(self) -> list[str]:
@@ -232,6 +293,56 @@ class ScalarStore(ABC):
 
         It keeps work that one process can do for all, such as a sweep, from being done by each.
         """
+
+    @abstractmethod
+    def observe(self, observations: Sequence[Observation]) -> None:
+        """Keep observations of entries; those of rows that were purged are dropped.
+
+        A later one of the same entry, question and way of knowing takes the place of an earlier one.
+        """
+
+    @abstractmethod
+    def observations(self, ids: Sequence[int]) -> dict[int, list[Observation]]:
+        """Return all that was observed of these entries, oldest first; absent ids are absent."""
+
+    @abstractmethod
+    def model_observations(self, model_key: str, limit: int) -> list[Observation]:
+        """Return a model's observations without their vectors, the newest first."""
+
+    @abstractmethod
+    def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
+        """Return those of the rows that were not purged yet, whatever their state."""
+
+    @abstractmethod
+    def keep_lookups(self, lookups: Sequence[PendingLookup]) -> None:
+        """Keep look-ups until their answers come; of each fingerprint the last."""
+
+    @abstractmethod
+    def take_lookups(self, fingerprints: Sequence[str], since: float) -> list[PendingLookup]:
+        """Return and forget the look-ups of these questions that are not older than ``since``.
+
+        Not to be repeated: of several who ask for one, one gets it.
+        """
+
+    @abstractmethod
+    def trim_lookups(self, before: float) -> int:
+        """Forget the look-ups older than ``before`` (epoch seconds) and return how many."""
+
+    @abstractmethod
+    def set_policy(self, policy: ModelPolicy) -> None:
+        """Set what holds for one model; it outlives a truncate."""
+
+    @abstractmethod
+    def policies(self) -> list[ModelPolicy]:
+        """Return what is set, for each model of which anything is."""
+
+    @abstractmethod
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        """Add to the counts; not to be repeated."""
+
+    @abstractmethod
+    def tallies(self, model_key: str) -> list[Tally]:
+        """Return the counts of a model."""
 
     @abstractmethod
     def record_hits(self, uses: Mapping[int, HitUse]) -> None:

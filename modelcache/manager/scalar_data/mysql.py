@@ -51,8 +51,11 @@ else:
 T = TypeVar("T")
 
 SCHEMA_FILE = "create_table.sql"
-SCHEMA_VERSION = 1
-# For each later version, what brings the tables of the version before to it.
+SCHEMA_VERSION = 2
+# For each later version, the tables that it added, or what else brings the version before to it.
+ADDED_TABLES: dict[int, tuple[str, ...]] = {
+    2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally")
+}
 MIGRATIONS: dict[int, tuple[str, ...]] = {}
 # Changing the columns of a large table takes long, and other processes wait for it.
 MIGRATE_SECONDS = 600.0
@@ -226,6 +229,14 @@ class MySQLStorage(SqlStorage):
             "SET answer.hit_count = answer.hit_count + used.uses, "
             "answer.last_used_at = GREATEST(answer.last_used_at, used.used_at)",
             [value for use in uses for value in use],
+        )
+
+    def add_counts(self, cursor: Cursor, rows: Sequence[tuple[str, str, int, int]]) -> None:
+        cursor.execute(
+            "INSERT INTO modelcache_tally (model_key, outcome, bucket, queries) VALUES "
+            f"{', '.join(['(?, ?, ?, ?)'] * len(rows))} "
+            "ON DUPLICATE KEY UPDATE queries = queries + VALUES(queries)",
+            [value for row in rows for value in row],
         )
 
     def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:
@@ -519,7 +530,7 @@ def apply_migrations(cursor: Cursor) -> None:
             cursor.execute(statement)
         return
     for number in range(version + 1, SCHEMA_VERSION + 1):
-        for statement in MIGRATIONS[number]:
+        for statement in (*creations(ADDED_TABLES.get(number, ())), *MIGRATIONS.get(number, ())):
             cursor.execute(statement)
         cursor.execute("INSERT INTO modelcache_schema (version) VALUES (?)", (number,))
 
@@ -529,6 +540,16 @@ def schema_statements() -> list[str]:
     text = files("modelcache.manager.scalar_data").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
     code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
     return [statement.strip() for statement in code.split(";") if statement.strip()]
+
+
+def creations(tables: Sequence[str]) -> list[str]:
+    """Return the statements of the SQL file that create these tables unless they are there."""
+    return [
+        statement
+        for table in tables
+        for statement in schema_statements()
+        if statement.startswith(f"CREATE TABLE IF NOT EXISTS {table} ")
+    ]
 
 
 def _half(timeout: float) -> int:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from cachetools import LRUCache
 
-from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, ScalarStore
+from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, Observation, ScalarStore
 
 # What an entry takes beside its question and its answer: the record, its hashes, two dict slots.
 ENTRY_BYTES = 600
@@ -65,10 +65,14 @@ class _Remembering:
         try:
             return self._store.delete(model_key, ids)
         finally:
-            with self._lock:
-                self._version += 1
-                for id_ in ids:
-                    self._entries.drop(id_)
+            self._forget_ids(ids)
+
+    def observe(self, observations: Sequence[Observation]) -> None:
+        try:
+            self._store.observe(observations)
+        finally:
+            # A row tells whether anything was observed of it.
+            self._forget_ids([one.answer_id for one in observations])
 
     def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
         try:
@@ -97,6 +101,12 @@ class _Remembering:
             self._version += 1
             for fingerprint in fingerprints:
                 self._entries.pop(fingerprint, None)
+
+    def _forget_ids(self, ids: Sequence[int]) -> None:
+        with self._lock:
+            self._version += 1
+            for id_ in ids:
+                self._entries.drop(id_)
 
     def _forget_all(self) -> None:
         with self._lock:

@@ -13,28 +13,42 @@ from modelcache.errors import ScalarStoreError
 from modelcache.hashing import digest
 from modelcache.manager.patience import progressed
 from modelcache.manager.scalar_data.base import (
+    MAX_ID,
     CachedAnswer,
     DeadAnswer,
     DeadCount,
     HitUse,
     LogLine,
+    ModelPolicy,
     NewAnswer,
+    Observation,
+    PendingLookup,
     RowState,
     RowUse,
     ScalarStore,
     StoredEmbedding,
+    Tally,
 )
 
 T = TypeVar("T")
 P = ParamSpec("P")
 Storage = TypeVar("Storage", bound="SqlStorage")
 ANSWER_TYPE_TEXT = 0
+# What goes with an answer, itself last, and what goes with all of a model: table, and what names its rows.
+OF_AN_ANSWER = (("answer_tag", "answer_id"), ("observation", "answer_id"), ("llm_answer", "id"))
+OF_A_MODEL = (("observation", "answer_id"), ("lookup", "fingerprint"), ("tally", "bucket"))
 ID_CHUNK = 500
 LOG_CHUNK = 100
-MAX_ID = 2**63 - 1
 LOG_TEXT_CHARS = 10_000
 
-ANSWER_COLUMNS = "id, model_key, partition_key, fingerprint, question, answer, hit_count, expires_at"
+# Told with each row, so that only entries of which something was observed need a further read.
+IS_OBSERVED = (
+    "EXISTS (SELECT 1 FROM modelcache_observation "
+    "WHERE modelcache_observation.answer_id = modelcache_llm_answer.id)"
+)
+ANSWER_COLUMNS = (
+    "id, model_key, partition_key, fingerprint, question, answer, hit_count, expires_at, " + IS_OBSERVED
+)
 INSERT_COLUMNS = (
     "gmt_create, gmt_modified, question, answer, answer_type, hit_count, model, embedding_data, "
     "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, last_used_at"
@@ -43,6 +57,8 @@ LOG_COLUMNS = (
     "gmt_create, gmt_modified, error_code, error_desc, cache_hit, delta_time, model, model_key, "
     "query, hit_query, answer"
 )
+OBSERVED_COLUMNS = "answer_id, fingerprint, told, model_key, score, correct, observed_at"
+LOOKUP_COLUMNS = "fingerprint, partition_key, model_key, answer_id, score, asked_at"
 LIVE = f"is_deleted = {RowState.LIVE:d}"
 WRITING = f"is_deleted = {RowState.WRITING:d}"
 NOT_DELETED = f"is_deleted IN ({RowState.LIVE:d}, {RowState.WRITING:d})"
@@ -141,6 +157,10 @@ class SqlStorage(ScalarStore):
         """Add to the hit count of these rows, and move their last use on: (id, count, last_used_at)."""
 
     @abstractmethod
+    def add_counts(self, cursor: Cursor, rows: Sequence[tuple[str, str, int, int]]) -> None:
+        """Add to the counts of (model_key, outcome, bucket), making those that are not there."""
+
+    @abstractmethod
     def insert_answers(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
         """Insert rows of ``INSERT_COLUMNS`` and return their ids, in order."""
 
@@ -233,6 +253,8 @@ class SqlStorage(ScalarStore):
             self._delete_all(cursor, f"{WRITING} AND model_key = ?", (model_key,))
             live = self._delete_all(cursor, f"{LIVE} AND model_key = ?", (model_key,))
             self._delete_log(cursor, "model_key = ?", model_key)
+            for table, column in OF_A_MODEL:
+                _delete_of_model(cursor, table, column, model_key)
         return live
 
     @repeated
@@ -280,7 +302,7 @@ class SqlStorage(ScalarStore):
                 # Named one by one: not every server looks up a DELETE's subselect by index. A deleted
                 # row never changes its state again.
                 if dead := [row[0] for row in cursor.fetchall()]:
-                    for table, column in (("answer_tag", "answer_id"), ("llm_answer", "id")):
+                    for table, column in OF_AN_ANSWER:
                         cursor.execute(
                             f"DELETE FROM modelcache_{table} WHERE {column} IN ({marks(dead)})", dead
                         )
@@ -313,7 +335,7 @@ class SqlStorage(ScalarStore):
         with self.reading() as cursor:
             for chunk in chunks(ids, ID_CHUNK):
                 cursor.execute(
-                    "SELECT id, partition_key, embedding_data FROM modelcache_llm_answer "
+                    "SELECT id, partition_key, embedding_data, embedder FROM modelcache_llm_answer "
                     f"WHERE id IN ({marks(chunk)}) AND {ID_AND_NOT_DELETED} AND embedding_data IS NOT NULL",
                     chunk,
                 )
@@ -335,6 +357,135 @@ class SqlStorage(ScalarStore):
                 return False
             self.insert_lease(cursor, (name, holder, now + seconds))
             return bool(cursor.rowcount)
+
+    @repeated
+    def observe(self, observations: Sequence[Observation]) -> None:
+        with self.writing() as cursor:
+            for chunk in chunks(observations, LOG_CHUNK):
+                ids = sorted({one.answer_id for one in chunk})
+                cursor.execute(f"SELECT id FROM modelcache_llm_answer WHERE id IN ({marks(ids)})", ids)
+                there = {row[0] for row in cursor.fetchall()}
+                for one in chunk:
+                    if one.answer_id in there:
+                        cursor.execute(
+                            f"REPLACE INTO modelcache_observation ({OBSERVED_COLUMNS}, embedder, "
+                            f"embedding_data) VALUES ({marks(range(9))})",
+                            _observation_row(one),
+                        )
+
+    @repeated
+    def observations(self, ids: Sequence[int]) -> dict[int, list[Observation]]:
+        found: dict[int, list[Observation]] = {}
+        with self.reading() as cursor:
+            for chunk in chunks(ids, ID_CHUNK):
+                cursor.execute(
+                    f"SELECT {OBSERVED_COLUMNS}, embedder, embedding_data FROM modelcache_observation "
+                    f"WHERE answer_id IN ({marks(chunk)}) ORDER BY observed_at",
+                    chunk,
+                )
+                for row in cursor.fetchall():
+                    found.setdefault(row[0], []).append(_observation(row))
+        return found
+
+    @repeated
+    def model_observations(self, model_key: str, limit: int) -> list[Observation]:
+        with self.reading() as cursor:
+            cursor.execute(
+                f"SELECT {OBSERVED_COLUMNS} FROM modelcache_observation "
+                "WHERE model_key = ? ORDER BY observed_at DESC LIMIT ?",
+                (model_key, limit),
+            )
+            return [_observation(row) for row in cursor.fetchall()]
+
+    @repeated
+    def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
+        found: dict[int, CachedAnswer] = {}
+        with self.reading() as cursor:
+            for chunk in chunks(ids, ID_CHUNK):
+                cursor.execute(
+                    f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE id IN ({marks(chunk)})", chunk
+                )
+                found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
+        return found
+
+    @repeated
+    def keep_lookups(self, lookups: Sequence[PendingLookup]) -> None:
+        last = {one.fingerprint: one for one in lookups}
+        with self.writing() as cursor:
+            for chunk in chunks(sorted(last.items()), LOG_CHUNK):
+                cursor.execute(
+                    f"REPLACE INTO modelcache_lookup ({LOOKUP_COLUMNS}) VALUES "
+                    + ", ".join([f"({marks(range(6))})"] * len(chunk)),
+                    [
+                        value
+                        for key, one in chunk
+                        for value in (key, one.partition, one.model_key, one.answer_id, one.score, one.at)
+                    ],
+                )
+
+    @repeated_unless_done
+    def take_lookups(self, fingerprints: Sequence[str], since: float) -> list[PendingLookup]:
+        taken: list[PendingLookup] = []
+        with self.writing() as cursor:
+            for chunk in chunks(sorted(set(fingerprints)), ID_CHUNK):
+                cursor.execute(
+                    f"SELECT {LOOKUP_COLUMNS} FROM modelcache_lookup WHERE fingerprint IN ({marks(chunk)})",
+                    chunk,
+                )
+                for lookup in [PendingLookup(*row) for row in cursor.fetchall()]:
+                    cursor.execute(
+                        "DELETE FROM modelcache_lookup WHERE fingerprint = ?", (lookup.fingerprint,)
+                    )
+                    # Another process may have taken it since it was read.
+                    if cursor.rowcount and lookup.at >= since:
+                        taken.append(lookup)
+        return taken
+
+    @repeated
+    def trim_lookups(self, before: float) -> int:
+        removed = 0
+        with self.writing() as cursor:
+            cursor.execute("SELECT fingerprint FROM modelcache_lookup WHERE asked_at < ?", (before,))
+            for chunk in chunks([row[0] for row in cursor.fetchall()], ID_CHUNK):
+                cursor.execute(
+                    f"DELETE FROM modelcache_lookup WHERE fingerprint IN ({marks(chunk)}) AND asked_at < ?",
+                    (*chunk, before),
+                )
+                removed += cursor.rowcount
+        return removed
+
+    @repeated
+    def set_policy(self, policy: ModelPolicy) -> None:
+        with self.writing() as cursor:
+            cursor.execute(
+                "REPLACE INTO modelcache_policy (model_key, model, mode, error_rate) VALUES (?, ?, ?, ?)",
+                (policy.model_key, policy.model, policy.mode, policy.error_rate),
+            )
+
+    @repeated
+    def policies(self) -> list[ModelPolicy]:
+        with self.reading() as cursor:
+            cursor.execute("SELECT model_key, model, mode, error_rate FROM modelcache_policy")
+            return [ModelPolicy(*row) for row in cursor.fetchall()]
+
+    @repeated_unless_done
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        counts: dict[tuple[str, str, int], int] = {}
+        for one in tallies:
+            key = (one.model_key, one.outcome, one.bucket)
+            counts[key] = counts.get(key, 0) + one.count
+        with self.writing() as cursor:
+            for chunk in chunks(sorted(counts.items()), LOG_CHUNK):
+                self.add_counts(cursor, [(*key, count) for key, count in chunk])
+
+    @repeated
+    def tallies(self, model_key: str) -> list[Tally]:
+        with self.reading() as cursor:
+            cursor.execute(
+                "SELECT model_key, outcome, bucket, queries FROM modelcache_tally WHERE model_key = ?",
+                (model_key,),
+            )
+            return [Tally(*row) for row in cursor.fetchall()]
 
     @repeated_unless_done
     def record_hits(self, uses: Mapping[int, HitUse]) -> None:
@@ -444,6 +595,29 @@ def _answer_row(new: NewAnswer, state: RowState, created: str, now: float) -> tu
         *(int(state), new.model_key, new.partition, new.fingerprint, new.embedder),
         *(new.expires_at, now),
     )
+
+
+def _observation_row(one: Observation) -> tuple[Any, ...]:
+    """Return the values of OBSERVED_COLUMNS, and the vector with its embedder's name."""
+    return (
+        *(one.answer_id, one.fingerprint, int(one.told), one.model_key, one.score, int(one.correct)),
+        *(one.at, one.embedder, one.embedding),
+    )
+
+
+def _observation(row: Sequence[Any]) -> Observation:
+    answer_id, fingerprint, told, model_key, score, correct, at, *vector = row
+    return Observation(answer_id, fingerprint, bool(told), model_key, score, bool(correct), at, *vector)
+
+
+def _delete_of_model(cursor: Cursor, table: str, column: str, model_key: str) -> None:
+    """Delete a model's rows in steps, by the values of a column of their key."""
+    cursor.execute(f"SELECT DISTINCT {column} FROM modelcache_{table} WHERE model_key = ?", (model_key,))
+    for chunk in chunks([row[0] for row in cursor.fetchall()], ID_CHUNK):
+        cursor.execute(
+            f"DELETE FROM modelcache_{table} WHERE {column} IN ({marks(chunk)}) AND model_key = ?",
+            (*chunk, model_key),
+        )
 
 
 def _log_row(line: LogLine, now: float) -> tuple[Any, ...]:

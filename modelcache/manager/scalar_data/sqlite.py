@@ -84,6 +84,52 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE modelcache_observation (
+            answer_id INTEGER NOT NULL,
+            fingerprint TEXT NOT NULL,
+            told INTEGER NOT NULL,
+            model_key TEXT NOT NULL,
+            score REAL NOT NULL,
+            correct INTEGER NOT NULL,
+            observed_at REAL NOT NULL,
+            embedder TEXT NOT NULL,
+            embedding_data BLOB,
+            PRIMARY KEY (answer_id, fingerprint, told)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX idx_observation_model ON modelcache_observation (model_key, observed_at)",
+        """
+        CREATE TABLE modelcache_lookup (
+            fingerprint TEXT PRIMARY KEY NOT NULL,
+            partition_key TEXT NOT NULL,
+            model_key TEXT NOT NULL,
+            answer_id INTEGER NOT NULL,
+            score REAL NOT NULL,
+            asked_at REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX idx_lookup_model ON modelcache_lookup (model_key)",
+        "CREATE INDEX idx_lookup_asked ON modelcache_lookup (asked_at)",
+        """
+        CREATE TABLE modelcache_policy (
+            model_key TEXT PRIMARY KEY NOT NULL,
+            model TEXT NOT NULL,
+            mode TEXT,
+            error_rate REAL
+        )
+        """,
+        """
+        CREATE TABLE modelcache_tally (
+            model_key TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            bucket INTEGER NOT NULL,
+            queries INTEGER NOT NULL,
+            PRIMARY KEY (model_key, outcome, bucket)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 
@@ -194,6 +240,14 @@ class SqliteStorage(SqlStorage):
             "last_used_at = MAX(last_used_at, uses.used_at) FROM uses "
             "WHERE modelcache_llm_answer.id = uses.id",
             [value for use in uses for value in use],
+        )
+
+    def add_counts(self, cursor: Cursor, rows: Sequence[tuple[str, str, int, int]]) -> None:
+        cursor.execute(
+            "INSERT INTO modelcache_tally (model_key, outcome, bucket, queries) VALUES "
+            f"{', '.join(['(?, ?, ?, ?)'] * len(rows))} "
+            "ON CONFLICT (model_key, outcome, bucket) DO UPDATE SET queries = queries + excluded.queries",
+            [value for row in rows for value in row],
         )
 
     def insert_lease(self, cursor: Cursor, row: Sequence[Any]) -> None:

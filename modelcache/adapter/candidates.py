@@ -1,0 +1,60 @@
+"""The entries that may answer a query by meaning, and the one that does."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from modelcache.adapter.request import QueryRequest
+from modelcache.core import Cache
+from modelcache.decision.judge import Judged, Verdict
+from modelcache.embedding.base import Embeddings
+from modelcache.manager.data_manager import Candidate
+from modelcache.manager.scalar_data.base import Observation
+from modelcache.processor.pre import Question
+
+Observations = dict[int, list[Observation]]
+
+
+def decide(
+    cache: Cache, question: Question, asked: QueryRequest, threshold: float, common: float
+) -> tuple[Verdict, Observations]:
+    """Search and judge, also by what was observed of the entries; returns these observations by id.
+
+    ``common`` is the threshold that an entry's own is not under. Where no entry of the conversation
+    answers, those cached without one may, if the question stands alone.
+    """
+    embedding, *turns = cache.gathering.embed(question.texts, urgent=True)
+    context = np.stack(turns) if turns else None
+    most = asked.top_k or cache.settings.top_k
+    search, judge = cache.data_manager.search, cache.judge
+    wanted = max(most, judge.neighbours)
+
+    def judged(candidates: Sequence[Candidate]) -> tuple[Verdict, Observations]:
+        found = judge.judge(question, candidates)[:most]
+        found, observations = _observed(cache, question, found, embedding, common)
+        return judge.choose(question, found, threshold), observations
+
+    verdict = judged(search(question.model, question.partition, embedding, wanted, context))
+    if verdict[0].chosen is None and judge.conversations.stands_alone(question):
+        alone = judged(search(question.model, question.without_context, embedding, wanted))
+        if alone[0].chosen is not None or verdict[0].nearest is None:
+            return alone
+    return verdict
+
+
+def _observed(
+    cache: Cache, question: Question, judged: list[Judged], embedding: Embeddings, common: float
+) -> tuple[list[Judged], Observations]:
+    """Refuse what observations speak against.
+
+    They cost a read only where a row said, when it was read, that there are some.
+    """
+    ids = [one.candidate.entry.id for one in judged if one.candidate.entry.observed]
+    observations = cache.data_manager.scalars.observations(ids) if ids else {}
+    refused = [
+        cache.feedback_rule.refuse(one, question.fingerprint, embedding, seen, common)
+        if (seen := observations.get(one.candidate.entry.id))
+        else one
+        for one in judged
+    ]
+    return refused, observations

@@ -1,0 +1,272 @@
+"""What a process knows of the modes of its models and of what was observed, and how it learns more.
+
+Queries read what is in memory only. Two threads beside them: one reads every second what other processes
+set and observed, one compares the answers that are inserted with those that entries would have given.
+"""
+
+import logging
+import queue
+import threading
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from time import time
+
+from cachetools import LRUCache
+
+from modelcache.background import BackgroundWriter
+from modelcache.decision.shadow_report import ASKED, NO_ENTRY, RIGHT, UNCLEAR, WRONG, bucket_of
+from modelcache.decision.verified import Curve, Evidence, Verifier
+from modelcache.embedding.base import Thresholds
+from modelcache.embedding.gathering import GatheringEmbedder
+from modelcache.errors import ModelCacheError
+from modelcache.manager.names import model_key
+from modelcache.manager.scalar_data.base import (
+    CachedAnswer,
+    ModelPolicy,
+    Observation,
+    PendingLookup,
+    ScalarStore,
+    Tally,
+)
+from modelcache.processor.pre import Question
+from modelcache.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+OFF, SHADOW, SERVE, VERIFIED = "off", "shadow", "serve", "verified"
+
+REFRESH_SECONDS = 1.0
+# An insert is compared this long after it came: until then, other processes have written their look-ups.
+LINGER_SECONDS = 0.5
+CLOSE_SECONDS = 10.0
+WAITING_INSERTS = 1000
+KEPT_MODELS = 256
+POOL_OBSERVATIONS = 2000
+# After so long an observation counts half: answers age.
+HALF_LIFE_SECONDS = 30 * 86_400.0
+# A longer answer is compared by equality only.
+MAX_ANSWER_CHARS = 2048
+
+FINAL_PUNCTUATION = ".!?;:,…。！？；：，、"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How queries to a model are answered."""
+
+    mode: str
+    error_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Inserted:
+    model_key: str
+    answers: Sequence[tuple[str, int, str]]
+    """Fingerprint, id and answer of each."""
+
+
+class Learner:
+    """Knows policies and estimates, and learns from inserts; safe to call from many threads.
+
+    Nothing that a query or an insert calls here waits for a store, or fails when one does.
+    """
+
+    def __init__(
+        self,
+        scalars: ScalarStore,
+        gathering: GatheringEmbedder,
+        thresholds: Thresholds,
+        writer: BackgroundWriter,
+        settings: Settings,
+    ) -> None:
+        """Read the policies; raises ScalarStoreError."""
+        self._scalars = scalars
+        self._writer = writer
+        self._lookup_seconds = settings.lookup_seconds
+        self._default = Policy(settings.mode, settings.error_rate)
+        self._compare = AnswerComparison(
+            gathering,
+            thresholds.short if settings.answers_same is None else settings.answers_same,
+            thresholds.different if settings.answers_different is None else settings.answers_different,
+        )
+        self._policies: dict[str, Policy] = {}
+        self._verifiers: LRUCache[str, Verifier] = LRUCache(KEPT_MODELS)
+        self._lock = threading.Lock()
+        self._inserts: queue.SimpleQueue[_Inserted | None] = queue.SimpleQueue()
+        self._failing = False
+        self._read_policies()
+        self._closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=run, name=f"modelcache-{name}", daemon=True)
+            for name, run in (("refresher", self._keep_fresh), ("comparer", self._keep_comparing))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop after the work that is under way; harmless when repeated."""
+        self._closing.set()
+        self._inserts.put(None)
+        for thread in self._threads:
+            thread.join(CLOSE_SECONDS)
+
+    def policy(self, model_key: str) -> Policy:
+        """Return what holds for a model, as it was known a second ago."""
+        return self._policies.get(model_key, self._default)
+
+    def set_policy(self, model: str, mode: str | None, error_rate: float | None) -> None:
+        """Set what is given for one model, for all processes; raises ScalarStoreError."""
+        key = model_key(model)
+        before = next((one for one in self._scalars.policies() if one.model_key == key), None)
+        policy = before or ModelPolicy(key, model)
+        self._scalars.set_policy(
+            replace(
+                policy,
+                mode=policy.mode if mode is None else mode,
+                error_rate=policy.error_rate if error_rate is None else error_rate,
+            )
+        )
+        self._read_policies()
+
+    def verifier(self, model_key: str) -> Verifier:
+        """Return what decides for a model; a new one explores until its observations are read."""
+        with self._lock:
+            verifier = self._verifiers.get(model_key)
+            if verifier is None:
+                verifier = self._verifiers[model_key] = Verifier()
+            return verifier
+
+    def asked(self, question: Question, entry: CachedAnswer | None, score: float, *, missed: bool) -> None:
+        """Count a query and, if it is told a miss though this entry might have answered, await its answer."""
+        exact = entry is not None and entry.fingerprint == question.fingerprint
+        bucket = NO_ENTRY if entry is None else bucket_of(score, exact=exact)
+        self._writer.tally(Tally(question.model_key, ASKED, bucket, 1))
+        if missed and entry is not None:
+            self._writer.lookup(
+                PendingLookup(
+                    question.fingerprint, question.partition, question.model_key, entry.id, score, time()
+                )
+            )
+
+    def inserted(self, model_key: str, answers: Sequence[tuple[str, int, str]]) -> None:
+        """Have answers that were inserted (fingerprint, id, answer) compared, where that is awaited."""
+        if self.policy(model_key).mode in (SHADOW, VERIFIED) and self._inserts.qsize() < WAITING_INSERTS:
+            self._inserts.put(_Inserted(model_key, answers))
+
+    def _read_policies(self) -> None:
+        self._policies = {
+            one.model_key: Policy(one.mode or self._default.mode, one.error_rate or self._default.error_rate)
+            for one in self._scalars.policies()
+        }
+
+    def _keep_fresh(self) -> None:
+        while not self._closing.wait(REFRESH_SECONDS):
+            self._attempt(self._refresh, "reading what other processes learned")
+
+    def _refresh(self) -> None:
+        if not self._scalars.exclusive:
+            self._read_policies()
+        with self._lock:
+            verifiers = dict(self._verifiers)
+        for key, verifier in verifiers.items():
+            observations = self._scalars.model_observations(key, POOL_OBSERVATIONS)
+            # A question that is equal tells nothing of those that are only alike.
+            verifier.curve = Curve.fit(evidence([one for one in observations if not is_exact(one)]))
+
+    def _keep_comparing(self) -> None:
+        while (first := self._inserts.get()) is not None:
+            self._closing.wait(LINGER_SECONDS)
+            batch = [first]
+            while not self._inserts.empty() and (more := self._inserts.get()) is not None:
+                batch.append(more)
+            self._attempt(partial(self._learn, batch), "comparing answers")
+            if self._closing.is_set():
+                return
+
+    def _attempt(self, work: Callable[[], None], what: str) -> None:
+        """Do what no request waits for; a failure is logged when it begins, not every second."""
+        try:
+            work()
+            self._failing = False
+        except ModelCacheError:
+            if not self._failing:
+                logger.exception("%s failed and will be tried again", what)
+            self._failing = True
+        except Exception:
+            logger.exception("%s failed unexpectedly", what)
+
+    def _learn(self, batch: Sequence[_Inserted]) -> None:
+        """Compare what was inserted with what the entries that might have answered hold."""
+        self._writer.flush()
+        answers = {fingerprint: (id_, text) for one in batch for fingerprint, id_, text in one.answers}
+        lookups = self._scalars.take_lookups(list(answers), time() - self._lookup_seconds)
+        entries = self._scalars.answers([lookup.answer_id for lookup in lookups])
+        observations = []
+        for lookup in lookups:
+            entry = entries.get(lookup.answer_id)
+            if entry is None or entry.model_key != lookup.model_key:
+                continue
+            new_id, text = answers[lookup.fingerprint]
+            correct = self._compare.are_same(entry.answer, text)
+            exact = entry.fingerprint == lookup.fingerprint
+            outcome = UNCLEAR if correct is None else RIGHT if correct else WRONG
+            self._writer.tally(Tally(lookup.model_key, outcome, bucket_of(lookup.score, exact=exact), 1))
+            if correct is not None:
+                # The entry of an equal question was just replaced: it is its successor that this is about.
+                observations.append(_observation(lookup, new_id if exact else entry.id, correct=correct))
+        if observations:
+            self._scalars.observe(observations)
+
+
+class AnswerComparison:
+    """Tells whether two answers say the same; between the two cosines it does not tell."""
+
+    def __init__(self, gathering: GatheringEmbedder, same: float, different: float) -> None:
+        self._gathering = gathering
+        self._same = same
+        self._different = different
+
+    def are_same(self, one: str, other: str) -> bool | None:
+        """Compare by equality, then by meaning; None: it is unclear. Raises EmbeddingError."""
+        folded = fold_answer(one), fold_answer(other)
+        if folded[0] == folded[1]:
+            return True
+        if max(map(len, folded)) > MAX_ANSWER_CHARS or not all(folded):
+            return None
+        first, second = self._gathering.embed(list(folded))
+        cosine = float(first @ second)
+        return True if cosine >= self._same else False if cosine < self._different else None
+
+
+def fold_answer(text: str) -> str:
+    """Fold what never changes what an answer says: composition, spaces, case, final punctuation."""
+    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return folded.rstrip(FINAL_PUNCTUATION + " ")
+
+
+def evidence(observations: Sequence[Observation]) -> list[Evidence]:
+    """Return observations as the estimates take them: the older, the less they weigh."""
+    now = time()
+    return [
+        Evidence(one.score, one.correct, 0.5 ** (max(0.0, now - one.at) / HALF_LIFE_SECONDS))
+        for one in observations
+    ]
+
+
+def is_exact(one: Observation) -> bool:
+    """Tell whether an observation is of an equal question, which scores 1."""
+    return one.score >= 1.0
+
+
+def _observation(lookup: PendingLookup, answer_id: int, *, correct: bool) -> Observation:
+    return Observation(
+        answer_id=answer_id,
+        fingerprint=lookup.fingerprint,
+        told=False,
+        model_key=lookup.model_key,
+        score=lookup.score,
+        correct=correct,
+        at=lookup.at,
+    )
