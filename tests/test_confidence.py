@@ -10,7 +10,7 @@ import pytest
 
 from modelcache.__main__ import main
 from modelcache.calibration import command
-from modelcache.calibration.curve import Outcomes, wilson
+from modelcache.calibration.curve import Outcomes
 from modelcache.calibration.fit import _forest_tables
 from modelcache.calibration.pairs import LabelledPair, folds, read_pairs
 from modelcache.decision.confidence import SHIPPED, Confidence, Pair
@@ -81,12 +81,6 @@ def test_words_count_beside_the_cosine(shipped: Confidence, asked: str, same: st
     assert rated(shipped, asked, same, 0.975) > rated(shipped, asked, other, 0.975)
 
 
-def test_a_crowded_neighbourhood_makes_unsure(shipped: Confidence) -> None:
-    asked, cached = "How can I lose weight fast?", "How can I lose weight quickly?"
-    alone = rated(shipped, asked, cached, 0.98)
-    assert rated(shipped, asked, cached, 0.98, 0.979, 0.979, 0.978, 0.978) < alone
-
-
 @pytest.mark.parametrize("asked", ["", "?", "a", "ε" * 3000, "😀", "a\0b", "\ud800", "你" * 3000])
 def test_any_text_is_rated(shipped: Confidence, asked: str) -> None:
     assert 0.0 <= rated(shipped, asked, "How are you?", 0.9) <= 1.0
@@ -129,12 +123,6 @@ def test_only_the_nearest_over_the_threshold_answers() -> None:
     point = outcomes.at(0.5)
     assert (point.right, point.wrong, point.duplicates) == (1, 1, 3)
     assert outcomes.recommended(0.4).threshold == pytest.approx(0.9)
-
-
-def test_the_interval_of_a_share() -> None:
-    low, high = wilson(5, 100)
-    assert (low, high) == pytest.approx((0.0215, 0.1118), abs=1e-3)
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 def made_up_pairs(path: Path, count: int = 600) -> None:

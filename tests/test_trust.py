@@ -3,16 +3,18 @@
 import json
 from collections import Counter
 from math import inf
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.question_pairs import Pair
 from benchmarks.slots import is_tuned
-from benchmarks.trust.hits import Hits, Tally, at_most, wilson
+from benchmarks.trust.hits import Hits, Tally, at_most
 from benchmarks.trust.product import Truth, hits_of
 from benchmarks.trust.split import Split
 from benchmarks.trust.suites import DATA, Suite, suites
+from modelcache.decision.verified import wilson_95
 
 # Cases that an entry answers and cases that none does; and cases in all.
 LEAST = {"slots": (200, 400), "conversations": (50, 100), "system prompts": (40, 100), "long texts": (40, 60)}
@@ -80,11 +82,11 @@ def test_linked_questions_are_in_one_half() -> None:
     [(0, 10, 0.0, 0.27753), (5, 100, 0.02154, 0.11175), (10, 10, 0.72247, 1.0)],
 )
 def test_wilson_intervals_are_those_of_the_literature(part: int, whole: int, low: float, high: float) -> None:
-    assert wilson(part, whole) == pytest.approx((low, high), abs=1e-4)
+    assert wilson_95(part, whole) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_the_best_threshold_finds_most_among_those_that_are_allowed() -> None:
-    hits = Hits(
+    hits = Hits.of_scores(
         "a decision",
         np.array([0.9, 0.8, 0.8, 0.7, 0.6, -inf]),
         right=np.array([True, True, False, True, False, False]),
@@ -99,13 +101,13 @@ def test_the_best_threshold_finds_most_among_those_that_are_allowed() -> None:
 
 
 def test_a_hit_on_another_entry_is_wrong_or_has_no_label() -> None:
-    def reply(hit_id: int | None, confidence: float) -> dict[str, object]:
+    def reply(hit_id: int | None, confidence: float) -> dict[str, Any]:
         return {"cacheHit": hit_id is not None, "hit_id": hit_id, "confidence": confidence}
 
     replies = [reply(7, 0.9), reply(7, 0.9), reply(8, 0.8), reply(None, 0.7)]
     same = np.array([True, False, True, True])
     counted = {
-        strict: hits_of(replies, replies, {7: 0, 8: 1}, Truth([0, 0, 0, 0], same, strict)).default
+        strict: hits_of([replies], replies, {7: 0, 8: 1}, Truth([0, 0, 0, 0], same, strict)).default
         for strict in (True, False)
     }
     assert counted == {True: Tally(1, 2, 2), False: Tally(1, 1, 2)}

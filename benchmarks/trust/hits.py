@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modelcache.decision.verified import wilson_95
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -14,7 +14,6 @@ Counts = NDArray[np.int64]
 Allowed = Callable[[Counts, Counts], Flags]
 """Tells of right and wrong hits, threshold by threshold, where they are good enough."""
 
-CONFIDENCE = 0.95
 COLUMNS = ("right", "wrong", "missed", "wrong share of hits", "true rephrasings found")
 
 
@@ -37,39 +36,47 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The entry that would answer each question if the threshold were 0, and what answers by default.
-
-    One element a question. A hit that is neither right nor wrong has no label and is left out.
-    """
+    """What a decision answers at each threshold. A hit that is neither right nor wrong has no label."""
 
     decision: str
-    scores: Floats
-    """How sure the decision is, larger is surer; -inf where nothing would answer."""
-    right: Flags
-    wrong: Flags
+    thresholds: Floats
+    """Largest first; larger is surer."""
+    right: Counts
+    """Hits over each threshold."""
+    wrong: Counts
     rephrasings: int
     """Questions that an entry answers."""
     default: Tally
     show: Callable[[float], str]
-    """Says a score as the threshold that a user of this decision would set."""
+    """Says a threshold as a user of this decision would set it."""
+
+    @classmethod
+    def of_scores(
+        cls,
+        decision: str,
+        scores: Floats,
+        right: Flags,
+        wrong: Flags,
+        rephrasings: int,
+        default: Tally,
+        show: Callable[[float], str],
+    ) -> "Hits":
+        """Take the score of the one entry that may answer each question; -inf where none does."""
+        order = np.argsort(-scores, kind="stable")
+        ordered = scores[order]
+        last = np.append(ordered[1:] != ordered[:-1], True) & np.isfinite(ordered)
+        counts = (right[order].cumsum()[last], wrong[order].cumsum()[last])
+        return cls(decision, ordered[last], *counts, rephrasings, default, show)
 
     def best(self, allowed: Allowed) -> tuple[str, Tally] | None:
         """Return the threshold with the most right hits among those whose (right, wrong) are allowed."""
-        thresholds, right, wrong = self.sweep()
-        fine = np.flatnonzero(allowed(right, wrong) & (right > 0))
+        fine = np.flatnonzero(allowed(self.right, self.wrong) & (self.right > 0))
         if not fine.size:
             return None
-        chosen = fine[right[fine].argmax()]
-        return self.show(float(thresholds[chosen])), Tally(
-            int(right[chosen]), int(wrong[chosen]), self.rephrasings - int(right[chosen])
+        chosen = fine[self.right[fine].argmax()]
+        return self.show(float(self.thresholds[chosen])), Tally(
+            int(self.right[chosen]), int(self.wrong[chosen]), self.rephrasings - int(self.right[chosen])
         )
-
-    def sweep(self) -> tuple[Floats, Counts, Counts]:
-        """Return every threshold, largest first, with how many hits it leaves right and wrong."""
-        order = np.argsort(-self.scores, kind="stable")
-        scores = self.scores[order]
-        last = np.append(scores[1:] != scores[:-1], True) & np.isfinite(scores)
-        return scores[last], self.right[order].cumsum()[last], self.wrong[order].cumsum()[last]
 
 
 def at_most(wrong_share: float) -> Allowed:
@@ -86,15 +93,5 @@ def share(part: int, whole: int) -> str:
     """Write a share with its Wilson score interval (E. B. Wilson, 1927)."""
     if not whole:
         return "–"
-    low, high = wilson(part, whole)
+    low, high = wilson_95(part, whole)
     return f"{part / whole:.1%} ({low:.1%} to {high:.1%})"
-
-
-def wilson(part: int, whole: int) -> tuple[float, float]:
-    """Return the bounds between which the true share lies with 95 % confidence."""
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    p = part / whole
-    middle = p + z * z / (2 * whole)
-    margin = z * sqrt(p * (1 - p) / whole + z * z / (4 * whole * whole))
-    scale = 1 + z * z / whole
-    return max(0.0, (middle - margin) / scale), min(1.0, (middle + margin) / scale)

@@ -92,7 +92,7 @@ def peer_hits(
         count = int((right & answered).sum())
         rephrasings = int(truth.same.sum())
         tally = Tally(count, int((wrong & answered).sum()), rephrasings - count)
-        hits.append(Hits(peer.name, scores, right, wrong, rephrasings, tally, peer.show))
+        hits.append(Hits.of_scores(peer.name, scores, right, wrong, rephrasings, tally, peer.show))
     return hits
 
 

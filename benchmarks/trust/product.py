@@ -11,10 +11,10 @@ import numpy as np
 from flask import Flask
 from tqdm import tqdm
 
-from benchmarks.trust.hits import Flags, Floats, Hits, Tally
+from benchmarks.trust.hits import Flags, Hits, Tally
 from modelcache.app import create_app, get_service
 from modelcache.core import Cache
-from modelcache.embedding.base import Embeddings
+from modelcache.embedding.base import Embedder, Embeddings
 from modelcache.settings import load_settings
 
 Json = dict[str, Any]
@@ -22,6 +22,11 @@ Dialogue = list[Json]
 
 OURS = "ModelCache, this one"
 BATCH = 200
+# The product is asked at each of these to learn what it does at any threshold.
+THRESHOLDS = (
+    *(0.98, 0.96, 0.94, 0.93, 0.92, 0.91, 0.9, 0.89, 0.88, 0.87, 0.86, 0.85, 0.84, 0.82, 0.8),
+    *(0.78, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2),
+)
 # All that is asked is embedded once, though it is asked of several decisions.
 REMEMBERED_MB = 256
 
@@ -50,7 +55,11 @@ class Product:
         """Store an entry for each; returns their ids."""
         ids: list[int] = []
         for start in tqdm(range(0, len(dialogues), BATCH), desc="inserting", leave=False, disable=None):
-            chat_info = [{"query": dialogue, "answer": "an answer"} for dialogue in dialogues[start:][:BATCH]]
+            # Each with an answer of its own: entries that answer alike do not make each other doubtful.
+            chat_info = [
+                {"query": dialogue, "answer": f"answer {number}"}
+                for number, dialogue in enumerate(dialogues[start:][:BATCH], start)
+            ]
             ids += self._post({"type": "insert", "scope": {"model": model}, "chat_info": chat_info})["ids"]
         return ids
 
@@ -62,6 +71,10 @@ class Product:
         with ThreadPoolExecutor(self.cache.embedder.parallel) as pool:
             replies = pool.map(self._post, bodies)
             return list(tqdm(replies, total=len(bodies), desc="asking", leave=False, disable=None))
+
+    def sweep(self, model: str, dialogues: Sequence[Dialogue]) -> list[list[Json]]:
+        """Return the replies to each, for each of ``THRESHOLDS``."""
+        return [self.ask(model, dialogues, threshold=threshold) for threshold in THRESHOLDS]
 
     def remove(self, model: str, id_: int) -> None:
         self._post(
@@ -81,10 +94,12 @@ class Product:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Product]:
+def opened(folder: Path, embedder: Embedder, calibration: Path | None = None) -> Iterator[Product]:
     """Open the demo on an empty folder until the end of the block."""
     own = {"data_dir": folder, "embedding_memory_mb": REMEMBERED_MB, "query_log": False}
-    app = create_app(load_settings("demo", {}, own))
+    if calibration is not None:
+        own["calibration"] = calibration
+    app = create_app(load_settings("demo", {}, own), embedder=embedder)
     try:
         yield Product(app)
     finally:
@@ -101,28 +116,25 @@ class Truth:
     """Whether a hit on any other entry is wrong; otherwise it has no label."""
 
 
-def hits_of(surest: Sequence[Json], default: Sequence[Json], places: Mapping[int, int], truth: Truth) -> Hits:
+def hits_of(
+    swept: Sequence[Sequence[Json]], default: Sequence[Json], places: Mapping[int, int], truth: Truth
+) -> Hits:
     """Count replies; ``places`` tells which entry has had an id.
 
-    ``surest`` are the replies to a threshold of 0, where only a rule can refuse. They tell what answers
-    at each higher threshold too, as long as the surest candidate is the first.
+    ``swept`` are the replies at each of ``THRESHOLDS``.
     """
-    right, wrong = _judged(surest, places, truth)
+    counts = [_judged(replies, places, truth) for replies in swept]
     default_right, default_wrong = (int(flags.sum()) for flags in _judged(default, places, truth))
     rephrasings = int(truth.same.sum())
     return Hits(
         OURS,
-        _confidences(surest),
-        right,
-        wrong,
+        np.array(THRESHOLDS),
+        np.array([int(right.sum()) for right, _ in counts]),
+        np.array([int(wrong.sum()) for _, wrong in counts]),
         rephrasings,
         Tally(default_right, default_wrong, rephrasings - default_right),
         lambda score: f"confidence {score:.4f}",
     )
-
-
-def _confidences(replies: Sequence[Json]) -> Floats:
-    return np.array([reply["confidence"] if reply["cacheHit"] else -np.inf for reply in replies], np.float64)
 
 
 def _judged(replies: Sequence[Json], places: Mapping[int, int], truth: Truth) -> tuple[Flags, Flags]:

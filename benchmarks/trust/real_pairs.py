@@ -46,17 +46,18 @@ def hard_pairs(product: Product, folder: Path, language: str, limit: int) -> lis
     ids = product.insert(model, entries)
     places = {id_: number for number, id_ in enumerate(ids)}
     product.embed([pair.asked for pair in asked])
-    surest = product.ask(model, questions, threshold=0.0)
+    swept = product.sweep(model, questions)
     default = product.ask(model, questions)
     for number, entry in equal.items():
         product.remove(model, ids[entry])
-        [surest[number]] = product.ask(model, [questions[number]], threshold=0.0)
+        for replies, [reply] in zip(swept, product.sweep(model, [questions[number]]), strict=True):
+            replies[number] = reply
         [default[number]] = product.ask(model, [questions[number]])
         [ids[entry]] = product.insert(model, [entries[entry]])
         places[ids[entry]] = entry
     return [
         *peer_hits(product, entries, questions, truth, equal),
-        hits_of(surest, default, places, truth),
+        hits_of(swept, default, places, truth),
     ]
 
 
@@ -70,8 +71,8 @@ def paraphrases(product: Product, folder: Path, language: str, limit: int) -> li
     model = f"paraphrases, {language}"
     places = {id_: number for number, id_ in enumerate(product.insert(model, entries))}
     product.embed([pair.asked for pair in chosen])
-    surest, default = product.ask(model, questions, threshold=0.0), product.ask(model, questions)
-    return [*peer_hits(product, entries, questions, truth), hits_of(surest, default, places, truth)]
+    swept, default = product.sweep(model, questions), product.ask(model, questions)
+    return [*peer_hits(product, entries, questions, truth), hits_of(swept, default, places, truth)]
 
 
 def _unlike(pairs: Sequence[Pair]) -> list[Pair]:

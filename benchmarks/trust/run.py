@@ -13,11 +13,14 @@ from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from benchmarks.sizes import Sizes
 from benchmarks.trust import hits
 from benchmarks.trust.cost import cost_line, cost_report
+from benchmarks.trust.held_out import RememberingEmbedder, calibrated
 from benchmarks.trust.hits import Allowed, Hits, Tally, at_most, at_most_so_many
 from benchmarks.trust.peers import PLAIN_COSINE, peer_hits
 from benchmarks.trust.product import OURS, Json, Product, Truth, hits_of, opened
 from benchmarks.trust.real_pairs import hard_pairs, paraphrases
 from benchmarks.trust.suites import Suite, suites
+from modelcache.embedding.factory import get_embedder
+from modelcache.settings import load_settings
 
 Line = Sequence[str]
 
@@ -36,12 +39,18 @@ CURVE = "curve"
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
     """Measure the suites and, where they are at hand, real pairs."""
-    with opened(folder) as product:
+    embedder = RememberingEmbedder(get_embedder(load_settings("demo", {})))
+    embedder.open()
+    with opened(folder / "suites", embedder) as product:
         yield from _suites(product, sizes.suite_stride)
-        data = data_folder()
-        if data is None:
-            tqdm.write(HOW_TO_GET, file=sys.stderr)
-            return
+    data = data_folder()
+    if data is None:
+        tqdm.write(HOW_TO_GET, file=sys.stderr)
+        return
+    # The shipped calibration is fitted to all pairs: one that is not takes its place where pairs are asked.
+    # The smaller sizes do without, since their figures do not count.
+    held_out = None if sizes.trust_pairs else calibrated(data, embedder, folder / "held_out.json")
+    with opened(folder / "pairs", embedder, held_out) as product:
         yield from _hard(product, data, sizes.trust_pairs)
         yield _paraphrases(product, data, sizes.trust_pairs)
         lines = []
@@ -58,7 +67,7 @@ def _suites(product: Product, stride: int) -> Iterator[Report]:
         model = f"suite, {suite.name}"
         places = {id_: number for number, id_ in enumerate(product.insert(model, suite.entries))}
         questions = [case.asked for case in suite.cases]
-        replies = product.ask(model, questions, threshold=0.0), product.ask(model, questions)
+        swept, default = product.sweep(model, questions), product.ask(model, questions)
         for language in FILES:
             chosen = [number for number, case in enumerate(suite.cases) if suite.language(case) == language]
             truth = Truth(
@@ -66,15 +75,16 @@ def _suites(product: Product, stride: int) -> Iterator[Report]:
                 np.array([suite.cases[number].same for number in chosen]),
                 others_are_wrong=True,
             )
-            surest, default = ([part[number] for number in chosen] for part in replies)
+            swept_chosen = [[replies[number] for number in chosen] for replies in swept]
+            default_chosen = [default[number] for number in chosen]
             every = [
                 *peer_hits(product, suite.entries, [questions[number] for number in chosen], truth),
-                hits_of(surest, default, places, truth),
+                hits_of(swept_chosen, default_chosen, places, truth),
             ]
             for one in every:
                 shares = (SUITE_SHARE,) if one.decision in SWEPT else ()
                 lines += _lines(f"{suite.name}, {language}", one, shares)
-        kinds += _kinds(suite, replies[1], places)
+        kinds += _kinds(suite, default, places)
     yield Report("trust-suites", (*HEAD, *hits.COLUMNS), lines)
     yield Report(
         "trust-kinds",
@@ -146,7 +156,7 @@ def _default_line(questions: str, one: Hits) -> Line:
 
 def _curve(questions: str, one: Hits) -> Iterator[Line]:
     """Thin the sweep out to so many points, and add the one at default settings."""
-    _, right, wrong = one.sweep()
+    right, wrong = one.right, one.wrong
     kept = np.unique(np.linspace(0, len(right) - 1, min(len(right), CURVE_POINTS)).astype(int))
     points = [(CURVE, int(right[number]), int(wrong[number])) for number in kept]
     for point, found, failed in [*points, (DEFAULT, one.default.right, one.default.wrong)]:

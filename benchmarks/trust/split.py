@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from benchmarks.question_pairs import Pair
 from benchmarks.slots import is_tuned
+from modelcache.calibration.pairs import components
 from modelcache.processor.pre import normalise
 
 
@@ -23,9 +24,9 @@ class Split:
     def of(cls, pairs: Iterable[Pair]) -> "Split":
         """Split all pairs; leaving some of them out may move others."""
         pairs = list(pairs)
-        components = _components((normalise(pair.cached), normalise(pair.asked)) for pair in pairs)
-        tuned = frozenset(components[normalise(pair.cached)] for pair in pairs if is_tuned(pair))
-        return cls(components, tuned)
+        linked = components((normalise(pair.cached), normalise(pair.asked)) for pair in pairs)
+        tuned = frozenset(linked[normalise(pair.cached)] for pair in pairs if is_tuned(pair))
+        return cls(linked, tuned)
 
     def is_fitted(self, pair: Pair) -> bool:
         """Tell the half that a decision may be fitted on; the other one is asked.
@@ -38,20 +39,3 @@ class Split:
     def component(self, pair: Pair) -> str:
         """Return the smallest text of all questions that are linked with these two."""
         return self._components[normalise(pair.cached)]
-
-
-def _components(links: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Map each text to the smallest one that it is linked with, over any number of links."""
-    parent: dict[str, str] = {}
-
-    def root(text: str) -> str:
-        parent.setdefault(text, text)
-        while parent[text] != text:
-            parent[text] = parent[parent[text]]
-            text = parent[text]
-        return text
-
-    for one, other in links:
-        smaller, larger = sorted((root(one), root(other)))
-        parent[larger] = smaller
-    return {text: root(text) for text in parent}

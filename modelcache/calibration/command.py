@@ -18,6 +18,7 @@ from modelcache.calibration.pairs import LabelledPair, read_pairs
 from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, language_of
 from modelcache.decision.factory import load_confidence
 from modelcache.decision.features import NAMES, view
+from modelcache.decision.verified import wilson_95
 from modelcache.embedding.base import Embedder, Embeddings
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ConfigError
@@ -128,6 +129,13 @@ def _rated(confidence: Confidence | None, asked: Sequence[Asked]) -> Shares:
     return [np.array(confidence.rate(one.candidates)) for one in asked]
 
 
+def fitted(
+    pairs: Sequence[LabelledPair], embedder: Embedder, slot_guard: SlotGuard, wrong_share: float
+) -> dict[str, Any]:
+    """Return a calibration for an open embedder, as ``Confidence`` reads it."""
+    return _fit(_ask(pairs, embedder, slot_guard), embedder, slot_guard, wrong_share)[0]
+
+
 def _fit(
     languages: dict[str, list[Asked]], embedder: Embedder, slot_guard: SlotGuard, wrong_share: float
 ) -> tuple[dict[str, Any], dict[str, Shares]]:
@@ -184,7 +192,7 @@ def _print(name: str, outcomes: Outcomes, recommended: Point, wrong_share: float
     print("| --- | --- | --- | --- | --- |")
     for threshold in sorted({*curve.GRID, recommended.threshold}):
         point = outcomes.at(threshold)
-        low, high = curve.wilson(point.wrong, point.right + point.wrong)
+        low, high = wilson_95(point.wrong, point.right + point.wrong)
         mark = f" (for {wrong_share:.0%} wrong)" if threshold == recommended.threshold else ""
         share = f"{point.wrong_share:.1%} ({low:.1%} to {high:.1%})"
         print(f"| {threshold:g}{mark} | {point.right} | {point.wrong} | {share} | {point.found:.1%} |")

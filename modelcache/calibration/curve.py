@@ -1,6 +1,5 @@
 """What each threshold costs and brings: precision against coverage."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 from modelcache.calibration.asking import Asked
 
 GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
-NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +77,6 @@ def outcomes(asked: Sequence[Asked], shares: Sequence[NDArray[np.float64]]) -> O
         [asked[row].own_place for row in chosen],
         [asked[row].pair.same for row in chosen],
     )
-
-
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share.
-
-    Wilson (1927), "Probable inference, the law of succession, and statistical inference".
-    """
-    if not of:
-        return 0.0, 1.0
-    share, square = count / of, NORMAL_95**2
-    middle = (share + square / (2 * of)) / (1 + square / of)
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / of + square / (4 * of * of)) / (1 + square / of)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def draw(curves: Mapping[str, Outcomes], path: Path) -> None:

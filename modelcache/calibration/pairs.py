@@ -39,21 +39,22 @@ def folds(pairs: Sequence[LabelledPair], count: int) -> list[int]:
 
     It depends on the texts only, so that a pair is in the same fold whoever asks.
     """
-    roots = _components((pair.cached, pair.asked) for pair in pairs)
-    return [hashlib.sha256(_root(roots, pair.cached).encode()).digest()[0] % count for pair in pairs]
+    roots = components((pair.cached, pair.asked) for pair in pairs)
+    return [hashlib.sha256(roots[pair.cached].encode()).digest()[0] % count for pair in pairs]
 
 
-def _components(edges: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Join what is linked: the smallest text of each component is its root."""
-    roots: dict[str, str] = {}
-    for one, other in edges:
-        low, high = sorted((_root(roots, one), _root(roots, other)))
-        roots[high] = low
-    return roots
+def components(links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Map each text to the smallest one that it is linked with, over any number of links."""
+    above: dict[str, str] = {}
 
+    def root(text: str) -> str:
+        above.setdefault(text, text)
+        while above[text] != text:
+            above[text] = above[above[text]]
+            text = above[text]
+        return text
 
-def _root(roots: dict[str, str], text: str) -> str:
-    while (above := roots.setdefault(text, text)) != text:
-        roots[text] = roots[above]
-        text = above
-    return text
+    for one, other in links:
+        smaller, larger = sorted((root(one), root(other)))
+        above[larger] = smaller
+    return {text: root(text) for text in above}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from modelcache.decision.verified import wilson
+from modelcache.decision.verified import wilson_95
 from modelcache.manager.scalar_data.base import Tally
 
 # What became of queries, counted by the score of their best entry in thousandths.
@@ -13,7 +13,6 @@ EXACT = SCORES + 1
 
 THRESHOLDS = (0, 500, 600, 700, 800, 850, 900, 930, 950, 960, 970, 980, 985, 990, 995, 999, EXACT)
 # Two-sided 95 % of a normal distribution.
-INTERVAL_Z = 1.96
 COLUMNS = ("threshold", "hit rate", "saved calls", "compared", "unclear", "wrong hits", "95 % interval")
 
 
@@ -35,7 +34,7 @@ def shadow_report(tallies: Sequence[Tally]) -> str:
             _count(tallies, outcome, threshold) for outcome in (ASKED, RIGHT, WRONG, UNCLEAR)
         )
         compared = right + wrong
-        low, high = wilson(wrong / compared if compared else 0.0, compared, INTERVAL_Z)
+        low, high = wilson_95(wrong, compared)
         lines.append(
             f"| {'equal question' if threshold == EXACT else threshold / SCORES} "
             f"| {_percent(hits, queries)} | {hits} | {compared} | {unclear} "

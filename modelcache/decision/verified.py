@@ -28,6 +28,7 @@ STEP_OBSERVATIONS = 40
 MOST_STEPS = 20
 # One-sided 95 % of a normal distribution: how sure each step's upper bound is.
 UPPER_Z = 1.645
+INTERVAL_Z = 1.959964
 # With fewer observations all is explored.
 LEAST_OBSERVATIONS = 60
 
@@ -132,6 +133,14 @@ def wilson(share: float, total: float, z: float) -> tuple[float, float]:
     spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def wilson_95(count: int, total: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share of which ``count`` of ``total`` were seen.
+
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    return wilson(count / total if total else 0.0, total, INTERVAL_Z)
 
 
 def offset(own: Sequence[Evidence], levels: Sequence[float], sd: float = OFFSET_SD) -> float:
