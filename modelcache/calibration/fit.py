@@ -132,35 +132,24 @@ def _rows(pairs: Sequence[Pair], scores: Iterable[float], views: Views, floor: f
     )
 
 
-def _bags(asked: Sequence[Asked], views: Views) -> list[dict[tuple[str, str], float]]:
-    """Return each pair's tokens with their weights, as ``Words.score`` weighs them."""
-    bags = []
-    for one in asked:
-        ours, theirs = views[one.own.asked].tokens, views[one.own.cached].tokens
-        bag: dict[tuple[str, str], float] = {}
-        for kind, tokens in (("differing", ours ^ theirs), ("shared", ours & theirs)):
-            bag |= {(kind, token): 1 / math.sqrt(len(tokens)) for token in tokens}
-        bags.append(bag)
-    return bags
-
-
 def _fit_words(asked: Sequence[Asked], labels: Labels, views: Views) -> dict[str, Any]:
-    bags = _bags(asked, views)
+    """Weigh the tokens that only one of the two texts has, as ``Words.score`` takes them."""
+    bags = [views[one.own.asked].tokens ^ views[one.own.cached].tokens for one in asked]
     seen = Counter(token for bag in bags for token in bag)
     place = {token: number for number, token in enumerate(sorted(t for t in seen if seen[t] >= LEAST_SEEN))}
     entries = [
-        (weight, row, place[token])
+        (1 / math.sqrt(len(bag)), row, place[token])
         for row, bag in enumerate(bags)
-        for token, weight in bag.items()
+        for token in bag
         if token in place
     ]
     weights, rows, columns = zip(*entries, strict=True)
     matrix = csr_matrix((weights, (rows, columns)), shape=(len(bags), len(place)))
     model = LogisticRegression(C=WORDS_STRENGTH, max_iter=1000).fit(matrix, labels)
-    tables: dict[str, Any] = {"base": float(model.intercept_[0]), "differing": {}, "shared": {}}
-    for (kind, token), number in place.items():
-        tables[kind][token] = round(float(model.coef_[0, number]), DIGITS)
-    return tables
+    return {
+        "base": float(model.intercept_[0]),
+        "differing": {token: round(float(model.coef_[0, number]), DIGITS) for token, number in place.items()},
+    }
 
 
 def _words_of_others(asked: Sequence[Asked], labels: Labels, views: Views) -> NDArray[np.float64]:

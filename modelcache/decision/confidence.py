@@ -42,21 +42,17 @@ class Pair:
 
 
 class Words:
-    """What the words say that two texts share, and those that only one of them has."""
+    """What the words say that only one of two texts has: which of them change a question, and which do not."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self._differing: Mapping[str, float] = tables["differing"]
-        self._shared: Mapping[str, float] = tables["shared"]
         self._base = float(tables["base"])
 
     def score(self, asked: View, cached: View) -> float:
-        """Return the log-odds by the words alone."""
-        differing, shared = asked.tokens ^ cached.tokens, asked.tokens & cached.tokens
-        return (
-            self._base
-            + sum([self._differing.get(token, 0.0) for token in differing]) / math.sqrt(len(differing) or 1)
-            + sum([self._shared.get(token, 0.0) for token in shared]) / math.sqrt(len(shared) or 1)
-        )
+        """Return the log-odds by these words alone."""
+        differing = asked.tokens ^ cached.tokens
+        found = [self._differing.get(token, 0.0) for token in differing]
+        return self._base + sum(found) / math.sqrt(len(differing) or 1)
 
 
 class LanguageModel:
