@@ -42,7 +42,7 @@ class Pair:
 
 
 class Words:
-    """What the words say that only one of two texts has: which of them change a question, and which do not."""
+    """What the words say that only one of two texts has: some change a question, others do not."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self._differing: Mapping[str, float] = tables["differing"]
