@@ -41,6 +41,7 @@ ROUNDS = 150
 # What can only speak for one side, so that the fit holds beyond the kinds of pairs it has seen.
 MONOTONE = {
     **dict.fromkeys(("similarity", "words_score", "same_words"), 1),
+    **dict.fromkeys(("words_alike", "content_alike", "pairs_alike", "triples_alike"), 1),
     **dict.fromkeys(("any_rule", *RULES), -1),
 }
 LEAST_PAIRS_IN_LEAF = 40

@@ -1,7 +1,8 @@
 """What a pair of questions looks like to the confidence: numbers on likeness, wording and neighbours.
 
 Beside the cosine of the two embeddings, what was found to tell a rephrasing from another question is how
-crowded the neighbourhood is, which words one text has and the other lacks, and which slots differ.
+crowded the neighbourhood is, which words one text has and the other lacks, and which slots differ. How long
+the texts are is left out: it tells of how the pairs were collected.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,8 +24,7 @@ RULES = (
 NAMES = (
     *("similarity", "gap", "mean_gap", "next", "second", "third", "fourth", "nearer", "crowd"),
     *("words_alike", "content_alike", "words_within", "content_within", "pairs_alike", "triples_alike"),
-    *("own_least", "own_most", "length_least", "length_most", "length_ratio"),
-    *("small_differ", "small_shared", "same_words", "any_rule", "words_score"),
+    *("own_least", "own_most", "length_ratio", "small_differ", "same_words", "any_rule", "words_score"),
     *RULES,
 )
 CROWD_WIDTH = 0.02
@@ -96,11 +96,8 @@ def features(
         _alike(asked.triples, cached.triples),
         min(own),
         max(own),
-        min(lengths),
-        max(lengths),
         min(lengths) / max(1, *lengths),
         len(small[0] ^ small[1]),
-        len(small[0] & small[1]),
         asked.words == cached.words,
         bool(rules),
         words_score,
