@@ -17,7 +17,10 @@ from modelcache.decision.confidence import SHIPPED, Confidence, Pair
 from modelcache.decision.forest import Forest
 from modelcache.decision.wording import shipped_wording
 from modelcache.errors import ConfigError
-from modelcache.settings import make_settings
+from modelcache.manager.factory import get_scalar_store
+from modelcache.manager.names import model_key
+from modelcache.manager.scalar_data.base import Tally
+from modelcache.settings import load_settings, make_settings
 from modelcache.slots.guard import SlotGuard
 from tests.hash_embedder import HashEmbedder
 
@@ -177,3 +180,23 @@ def test_calibrate_says_what_is_wrong(
     assert "too few labelled pairs" in said
     assert "absent.tsv cannot be read" in said
     assert "--wrong-share" in said
+
+
+def test_calibrate_recommends_by_what_shadow_mode_has_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODELCACHE_DATA_DIR", str(tmp_path))
+    store = get_scalar_store(load_settings("demo"))
+    store.open()
+    key = model_key("m")
+    seen = [("right", 950, 60), ("wrong", 950, 1), ("right", 900, 30), ("wrong", 900, 20), ("wrong", 1001, 9)]
+    store.add_tallies([Tally(key, outcome, bucket, count) for outcome, bucket, count in seen])
+    store.close()
+    ini = tmp_path / "s.ini"
+    arguments = ["--profile", "demo", "calibrate", "--from-log", "--model", "m"]
+    assert main([*arguments, "--settings", str(ini)]) == 0
+    assert "similarity_threshold = 0.95" in ini.read_text()
+    assert "| 0.9 | 90 | 21 | 18.9%" in capsys.readouterr().out
+    assert main([*arguments[:-1], "other"]) == 1
+    assert "nothing was compared" in capsys.readouterr().err
+    assert main(["--profile", "demo", "calibrate"]) == 1

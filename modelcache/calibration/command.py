@@ -18,10 +18,13 @@ from modelcache.calibration.pairs import LabelledPair, read_pairs
 from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, language_of
 from modelcache.decision.factory import load_confidence
 from modelcache.decision.features import NAMES, view
+from modelcache.decision.shadow_report import RIGHT, SCORES, WRONG
 from modelcache.decision.verified import wilson_95
 from modelcache.embedding.base import Embedder, Embeddings
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ConfigError
+from modelcache.manager.factory import get_scalar_store
+from modelcache.manager.names import model_key
 from modelcache.settings import Settings
 from modelcache.slots.guard import SlotGuard
 
@@ -39,9 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pairs",
         type=Path,
         action="append",
-        required=True,
+        default=[],
         metavar="FILE.tsv",
         help="labelled pairs: text A, text B, 1 (the same question) or 0, between tabs; may be repeated",
+    )
+    parser.add_argument(
+        "--from-log",
+        action="store_true",
+        help="instead of pairs: what modes shadow and verified have seen of queries and their true answers",
+    )
+    parser.add_argument(
+        "--model", action="append", default=[], help="of this model; may be repeated; otherwise of all"
     )
     parser.add_argument(
         "--wrong-share",
@@ -62,9 +73,35 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
     """Calibrate with the service's embedder; ConfigError or EmbeddingError says what stops it."""
     if not 0 < asked.wrong_share < 1:
         raise ConfigError("--wrong-share is a number between 0 and 1")
+    if asked.from_log == bool(asked.pairs):
+        raise ConfigError("calibrate needs either --pairs or --from-log")
+    if asked.from_log and asked.fit is not None:
+        raise ConfigError("--fit needs --pairs: the log holds no texts of what was compared")
+    tables = None
+    if asked.from_log:
+        curves = {"log": _logged(settings, asked.model)}
+    else:
+        curves, tables = _of_pairs(settings, asked)
+    recommended = {name: one.recommended(asked.wrong_share) for name, one in curves.items()}
+    for name, one in curves.items():
+        _print(name, one, recommended[name], asked.wrong_share)
+    if tables is not None:
+        asked.fit.write_text(json.dumps(tables, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        print(f"\nwrote {asked.fit}; to use it: MODELCACHE_CALIBRATION={asked.fit}")
+    if asked.settings is not None:
+        _write_settings(asked.settings, asked.fit, recommended)
+    if asked.plot is not None:
+        curve.draw(curves, asked.plot)
+
+
+def _of_pairs(
+    settings: Settings, asked: argparse.Namespace
+) -> tuple[dict[str, Outcomes], dict[str, Any] | None]:
+    """Ask the pairs of a cache, by the calibration in use or by one that is fitted to them."""
     pairs = list(dict.fromkeys(pair for path in asked.pairs for pair in read_pairs(path)))
     embedder = get_embedder(settings)
     embedder.open()
+    tables = None
     try:
         slot_guard = SlotGuard.from_settings(settings)
         languages = _ask(pairs, embedder, slot_guard)
@@ -75,17 +112,24 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
             shares = {name: _rated(confidence, found) for name, found in languages.items()}
     finally:
         embedder.close()
-    curves = {name: curve.outcomes(found, shares[name]) for name, found in languages.items()}
-    recommended = {name: one.recommended(asked.wrong_share) for name, one in curves.items()}
-    for name, one in curves.items():
-        _print(name, one, recommended[name], asked.wrong_share)
-    if asked.fit is not None:
-        asked.fit.write_text(json.dumps(tables, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-        print(f"\nwrote {asked.fit}; to use it: MODELCACHE_CALIBRATION={asked.fit}")
-    if asked.settings is not None:
-        _write_settings(asked.settings, asked.fit, recommended)
-    if asked.plot is not None:
-        curve.draw(curves, asked.plot)
+    return {name: curve.outcomes(found, shares[name]) for name, found in languages.items()}, tables
+
+
+def _logged(settings: Settings, models: Sequence[str]) -> Outcomes:
+    """Read what was compared, by the confidence of the entry that might have answered."""
+    scalars = get_scalar_store(settings)
+    scalars.open()
+    try:
+        tallies = [one for model in models or scalars.models() for one in scalars.tallies(model_key(model))]
+    finally:
+        scalars.close()
+    # An equal question is answered whatever the threshold.
+    compared = [one for one in tallies if one.outcome in (RIGHT, WRONG) and 0 <= one.bucket <= SCORES]
+    if not compared:
+        raise ConfigError("nothing was compared yet: run models in mode shadow or verified for a while")
+    shares = [np.array([one.bucket / SCORES]) for one in compared for _ in range(one.count)]
+    same = [one.outcome == RIGHT for one in compared for _ in range(one.count)]
+    return Outcomes(shares, [0] * len(shares), same)
 
 
 def _ask(pairs: Sequence[LabelledPair], embedder: Embedder, slot_guard: SlotGuard) -> dict[str, list[Asked]]:
@@ -187,7 +231,9 @@ def _floor(languages: dict[str, list[Asked]]) -> float:
 
 
 def _print(name: str, outcomes: Outcomes, recommended: Point, wrong_share: float) -> None:
-    print(f"\n{name}: {len(outcomes.same)} questions asked, half of them with their answer in the cache\n")
+    print(
+        f"\n{name}: {len(outcomes.same)} questions, {sum(outcomes.same)} of them with their answer cached\n"
+    )
     print("| threshold | right | wrong | wrong share of hits (95 %) | answered of the duplicates |")
     print("| --- | --- | --- | --- | --- |")
     for threshold in sorted({*curve.GRID, recommended.threshold}):
