@@ -30,9 +30,14 @@ def decide(
     wanted = max(most, judge.neighbours)
 
     def judged(candidates: Sequence[Candidate]) -> tuple[Verdict, Observations]:
-        found = judge.judge(question, candidates)[:most]
-        found, observations = _observed(cache, question, found, embedding, common)
-        return judge.choose(question, found, threshold), observations
+        # As a rule the nearest answers or none does, and the others need not be compared word by word.
+        for count in (1, most) if judge.nearest_decides(question) else (most,):
+            found = judge.judge(question, candidates, count)
+            found, observations = _observed(cache, question, found, embedding, common)
+            verdict = judge.choose(question, found, threshold)
+            if verdict.chosen is not None:
+                break
+        return verdict, observations
 
     verdict = judged(search(question.model, question.partition, embedding, wanted, context))
     if verdict[0].chosen is None and judge.conversations.stands_alone(question):

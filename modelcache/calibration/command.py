@@ -31,6 +31,9 @@ from modelcache.slots.guard import SlotGuard
 WRONG_SHARE = 0.05
 LEAST_PAIRS = 500
 BATCH = 64
+# Nobody reuses an answer at a smaller confidence, and so few of those above are further away.
+REUSED = 0.3
+FURTHEST = 0.005
 SETTING = "similarity_threshold"
 
 Shares = list[NDArray[np.float64]]
@@ -203,16 +206,16 @@ def _fit(
         }
         odds = fit.odds_of_others(asked, views, floor)
         own = [row for row, one in enumerate(asked) if one.own_place >= 0]
-        slope, offset = fit.platt(
-            np.array([odds[row][asked[row].own_place] for row in own]),
-            np.array([asked[row].pair.same for row in own]),
-        )
+        own_odds = np.array([odds[row][asked[row].own_place] for row in own])
+        slope, offset = fit.platt(own_odds, np.array([asked[row].pair.same for row in own]))
+        rated = 1 / (1 + np.exp(-(slope * own_odds + offset)))
         shares[name] = [1 / (1 + np.exp(-(slope * one + offset))) for one in odds]
         point = curve.outcomes(asked, shares[name]).recommended(wrong_share)
         tables[name] = fit.fit(asked, views, floor).tables | {
             "slope": slope,
             "offset": offset,
             "threshold": point.threshold,
+            "least": _least([asked[row].own.similarity for row in own], rated),
         }
     whole = {
         "format": FORMAT,
@@ -222,6 +225,12 @@ def _fit(
         "languages": tables,
     }
     return whole, shares
+
+
+def _least(similarities: Sequence[float], rated: NDArray[np.float64]) -> float:
+    """Return the cosine under which hardly a pair is rated so high that anybody would reuse its answer."""
+    reused = np.array(similarities)[rated >= REUSED]
+    return round(float(np.quantile(reused, FURTHEST)), 4)
 
 
 def _floor(languages: dict[str, list[Asked]]) -> float:

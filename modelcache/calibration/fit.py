@@ -40,7 +40,7 @@ TREES: Mapping[str, Any] = {
 ROUNDS = 150
 # What can only speak for one side, so that the fit holds beyond the kinds of pairs it has seen.
 MONOTONE = {
-    **dict.fromkeys(("similarity", "words_score", "same_words"), 1),
+    **dict.fromkeys(("similarity", "words_score", "same_words", "same_text"), 1),
     **dict.fromkeys(("words_alike", "content_alike", "pairs_alike", "triples_alike"), 1),
     **dict.fromkeys(("any_rule", *RULES), -1),
 }

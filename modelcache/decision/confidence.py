@@ -63,6 +63,8 @@ class LanguageModel:
         self.forest = Forest(tables["forest"])
         self.slope, self.offset = (float(tables[name]) for name in ("slope", "offset"))
         self.threshold = float(tables["threshold"])
+        self.least = float(tables["least"])
+        """Pairs of a smaller cosine are hardly ever the same: they are rated 0, which costs nothing."""
 
 
 class Confidence:
@@ -94,15 +96,19 @@ class Confidence:
             return []
         asked = self._view(pairs[0].asked)
         model = self._models[language_of(asked)]
+        near = [place for place, pair in enumerate(pairs) if pair.similarity >= model.least]
         rows = []
-        for pair in pairs:
+        for pair in [pairs[place] for place in near]:
             cached = self._view(pair.cached)
             words_score = model.words.score(asked, cached)
             rows.append(
                 features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, words_score)
             )
-        odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset
-        shares: list[float] = (1.0 / (1.0 + np.exp(-odds))).tolist()
+        shares = [0.0] * len(pairs)
+        if rows:
+            odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset
+            for place, share in zip(near, (1.0 / (1.0 + np.exp(-odds))).tolist(), strict=True):
+                shares[place] = share
         return shares
 
     def threshold(self, asked: str) -> float:

@@ -24,7 +24,8 @@ RULES = (
 NAMES = (
     *("similarity", "gap", "mean_gap", "next", "second", "third", "fourth", "nearer", "crowd"),
     *("words_alike", "content_alike", "words_within", "content_within", "pairs_alike", "triples_alike"),
-    *("own_least", "own_most", "length_ratio", "small_differ", "same_words", "any_rule", "words_score"),
+    *("own_least", "own_most", "length_ratio", "small_differ"),
+    *("same_words", "same_text", "any_rule", "words_score"),
     *RULES,
 )
 CROWD_WIDTH = 0.02
@@ -36,6 +37,8 @@ class View:
     """One text, read for comparing; kept with popular texts."""
 
     slots: Slots
+    folded: str
+    """The text without what leaves a question what it is."""
     words: frozenset[str]
     content: frozenset[str]
     """Words with a meaning of their own."""
@@ -54,6 +57,7 @@ def view(text: str, slots: Slots) -> View:
     han = "".join([char for char in folded if HAN.match(char)])
     return View(
         slots=slots,
+        folded=folded,
         words=words,
         content=words - SMALL_WORDS - wording.particles,
         pairs=_grams(folded, 2),
@@ -99,6 +103,7 @@ def features(
         min(lengths) / max(1, *lengths),
         len(small[0] ^ small[1]),
         asked.words == cached.words,
+        asked.folded == cached.folded,
         bool(rules),
         words_score,
         *[rule in rules for rule in RULES],
@@ -107,7 +112,9 @@ def features(
 
 
 def _grams(text: str, length: int) -> frozenset[str]:
-    return frozenset([text[start : start + length] for start in range(len(text) - length + 1)] or [text])
+    if len(text) < length:
+        return frozenset([text])
+    return frozenset(map("".join, zip(*(text[start:] for start in range(length)), strict=False)))
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:

@@ -9,6 +9,7 @@ from modelcache.decision.features import NEIGHBOURS
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
+from modelcache.processor.post import first
 from modelcache.processor.pre import Question, differing_part, last_turn
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
@@ -87,8 +88,18 @@ class Judge:
         own = self._thresholds
         return self._evaluation.threshold(own.long if self.is_long(question) else own.short)
 
-    def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Judged]:
-        """Return all candidates with their confidence, in their order: the most alike first."""
+    def nearest_decides(self, question: Question) -> bool:
+        """Tell whether the nearest candidate answers if it may, whatever the others are."""
+        return self._post_process is first and self._reranker is None and not question.without_context
+
+    def judge(
+        self, question: Question, candidates: Sequence[Candidate], count: int | None = None
+    ) -> list[Judged]:
+        """Return the first ``count`` candidates, or all, in their order: the most alike first.
+
+        The others are their neighbours only.
+        """
+        neighbours, candidates = candidates, candidates[:count]
         texts = [_compared(question, candidate) for candidate in candidates]
         rules = [self.slot_guard.differences(*pair) for pair in texts]
         vetoes = [
@@ -109,7 +120,10 @@ class Judge:
             ]
         else:
             # What is said in another conversation makes nothing ambiguous in this one.
-            here = [one for one, veto in zip(candidates, vetoes, strict=True) if veto != CONTEXT]
+            elsewhere = {
+                one.entry.id for one, veto in zip(candidates, vetoes, strict=True) if veto == CONTEXT
+            }
+            here = [one for one in neighbours if one.entry.id not in elsewhere]
             shares = self._confidence.rate(
                 [
                     Pair(*pair, found, candidate.similarity, _others(candidate, here))
