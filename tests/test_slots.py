@@ -110,6 +110,43 @@ def test_direction(asked: str, cached: str, veto: str) -> None:
     assert GUARD.compare(asked, cached) == veto
 
 
+@pytest.mark.parametrize(
+    ("asked", "cached", "veto"),
+    [
+        ("turn the old oven off", "turn the old oven on", "opposite"),
+        ("turn off the old oven", "turn the old oven off", ""),
+        ("how to unlock a locked phone", "how to lock a phone", "opposite"),
+        ("my phone is locked", "unlock my phone", ""),
+        ("压缩过的文件怎么解压", "怎么压缩文件", "opposite"),
+        ("账户被冻结了", "怎么解冻账户", ""),
+        ("停止订阅", "取消订阅", ""),
+        ("停止订阅", "订阅", "opposite"),
+        ("声音太大", "声音太小", "opposite"),
+    ],
+)
+def test_what_is_so_is_not_what_is_done(asked: str, cached: str, veto: str) -> None:
+    assert GUARD.compare(asked, cached) == veto
+
+
+@pytest.mark.parametrize(
+    ("asked", "cached", "veto"),
+    [
+        ("张老师在哪", "李老师在哪", "name"),
+        ("张老师在哪", "张敏老师在哪", ""),
+        ("what does the World Health Organization do", "what does the WHO do", ""),
+        ("who is Mr. Carl", "who is Mr. Carlson", "name"),
+        ("food in India today", "food in indian homes today", ""),
+    ],
+)
+def test_names_and_their_forms(asked: str, cached: str, veto: str) -> None:
+    assert GUARD.compare(asked, cached) == veto
+
+
+def test_a_year_is_no_amount() -> None:
+    assert GUARD.compare("plans for the trip in 2016", "plans for the trip of 3 days") == ""
+    assert GUARD.compare("a trip for 2016 dollars", "a trip for 300 dollars") == "number"
+
+
 def test_small_us_is_no_country() -> None:
     assert GUARD.compare("who rules the US now", "who rules the UK now") == "name"
     assert GUARD.compare("who tells us now", "who tells the UK now") == ""
@@ -247,6 +284,9 @@ def test_own_tables_add_to_the_shipped_ones(
         ("[slot.x]\none_sided = 'yes'", "slot.x has no 'one_sided' of this kind"),
         ("[opposites]\nx = [['a']]", "opposites.x must be two lists of spellings"),
         ("[negation]\nnever = ['x']", "[negation] has no list 'never'"),
+        ("[inflected]\nx = [['turn …'], ['a']]", "must stand between two words"),
+        ("[degrees]\npairs = ['abc']", "degrees.pairs must be pairs of characters"),
+        ("[degrees]\nmiddle = ['a']", "[degrees] has no list 'middle'"),
         ("[surnames]\ncharacters = 1", "surnames.characters must be text"),
         ("off = 'number'", "off must be a list of words"),
     ],

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from modelcache.slots.directions import change_places
-from modelcache.slots.reading import Slots
+from modelcache.slots.reading import Slots, stem_of
 from modelcache.slots.tables import Tables
 from modelcache.slots.tokens import SMALL_WORDS
 
@@ -11,13 +11,17 @@ from modelcache.slots.tokens import SMALL_WORDS
 # or a name may well mean the same. Chinese texts share fewer characters and say more with each.
 ALIKE = 0.6
 ALIKE_NAMES = 0.5
+ALIKE_DIRECTION_HAN = 0.5
 ALIKE_ONE_SIDED = 0.5
 ALIKE_QUESTION_HAN = 0.3
 # How many further words, or Chinese characters, may be one text's own: a sentence more is another story.
 FURTHER_WORDS = 2
 FURTHER_HAN = 3
+FURTHER_DENIED = 1
 # Names that begin alike are taken for forms of one: India and Indian.
 NAME_STEM = 4
+# What makes another name of one.
+NAME_ENDINGS = frozenset({"on", "son", "ton", "man", "mann", "er", "ers", "y", "ie", "a", "o", "e", "ville"})
 # Rules that are not decided by one side's value missing on the other.
 SEPARATE = frozenset({"name", "negation", "question"})
 
@@ -35,15 +39,21 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     close = alike >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_WORDS)
     yield from _numbers(asked, cached)
     yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED)
-    if alike >= ALIKE and change_places(asked.links, cached.links):
+    akin = _likeness(asked.content, cached.content)
+    if max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE) and change_places(
+        asked.links, cached.links
+    ):
         yield "direction"
     if (
         _names_differ(asked, cached, chinese)
-        or _titles_differ(asked, cached)
+        or _none_in_common(asked.titles, cached.titles)
+        or _none_in_common(asked.persons, cached.persons)
         or _surnames_differ(asked.han, cached.han, tables.surnames)
     ):
         yield "name"
-    if close and _negation_differs(asked, cached):
+    further = _further(asked.content, cached.content)
+    near = akin >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_DENIED)
+    if (close and _negation_differs(asked, cached)) or (near and _denial_differs(asked, cached)):
         yield "negation"
     if (close or (chinese and alike >= ALIKE_QUESTION_HAN)) and _question_differs(asked, cached):
         yield "question"
@@ -68,8 +78,15 @@ def _numbers(asked: Slots, cached: Slots) -> Iterator[str]:
     ours = asked.numbers.keys() - cached.numbers.keys() - cached.vague
     theirs = cached.numbers.keys() - asked.numbers.keys() - asked.vague
     if (ours and (theirs or cached.vague)) or (theirs and asked.vague):
+        if _apart({asked.numbers[value] for value in ours}, {cached.numbers[value] for value in theirs}):
+            return
         rules = {asked.numbers[value] for value in ours} | {cached.numbers[value] for value in theirs}
         yield next((rule for rule in ("version", "date", "time") if rule in rules), "number")
+
+
+def _apart(ours: set[str], theirs: set[str]) -> bool:
+    """Tell a year that only one text names from another kind of number that only the other has."""
+    return {*ours, *theirs} == {"date", "number"} and ours.isdisjoint(theirs)
 
 
 def _values(asked: Slots, cached: Slots, tables: Tables, plain: bool) -> Iterator[str]:
@@ -91,6 +108,16 @@ def _negation_differs(asked: Slots, cached: Slots) -> bool:
     return "maybe" not in ours | theirs and ours != theirs
 
 
+def _denial_differs(asked: Slots, cached: Slots) -> bool:
+    """Tell that one text denies what the other, which denies nothing, says."""
+    for one, other in ((asked, cached), (cached, asked)):
+        # What may deny says nothing where both texts have it, as 怎么办 is.
+        may_deny = _of(other, "negation") - _of(one, "negation")
+        if one.denied & other.content and "words" not in _of(other, "negation") and not may_deny:
+            return True
+    return False
+
+
 def _question_differs(asked: Slots, cached: Slots) -> bool:
     """Tell two kinds of question apart; agreeing in one kind is enough."""
     ours, theirs = _of(asked, "question"), _of(cached, "question")
@@ -109,20 +136,35 @@ def _names_differ(asked: Slots, cached: Slots, chinese: bool) -> bool:
         return False
     words, other_words = asked.words - unknown, cached.words - other_unknown
     close = chinese or _further(words, other_words) <= FURTHER_WORDS
-    return close and _likeness(words, other_words) >= ALIKE_NAMES
+    if close and _likeness(words, other_words) >= ALIKE_NAMES:
+        return True
+    words, other_words = asked.content - _stems(unknown), cached.content - _stems(other_unknown)
+    return _further(words, other_words) <= FURTHER_WORDS and _likeness(words, other_words) >= ALIKE_NAMES
+
+
+def _stems(words: set[str]) -> set[str]:
+    return {stem_of(word) for word in words}
 
 
 def _has_name(slots: Slots, name: str) -> bool:
-    if name in slots.words:
+    if name in slots.words or (len(name) > 2 and name in slots.initials):
         return True
-    stem = name[:NAME_STEM]
-    return any(word.startswith(stem) or (len(word) > 2 and name.startswith(word)) for word in slots.words)
+    return any(_forms_of_one(word, name) for word in slots.words)
 
 
-def _titles_differ(asked: Slots, cached: Slots) -> bool:
-    if not (asked.titles and cached.titles):
+def _forms_of_one(word: str, name: str) -> bool:
+    """Tell India and Indian, and a slip such as Micheal, from Harris and Harrison."""
+    shorter, longer = sorted((word, name), key=len)
+    if longer.startswith(shorter):
+        return len(shorter) > 2 and longer[len(shorter) :] not in NAME_ENDINGS
+    return word[:NAME_STEM] == name[:NAME_STEM] and len(longer) > NAME_STEM
+
+
+def _none_in_common(names: frozenset[str], other_names: frozenset[str]) -> bool:
+    """Tell names of which none is, or is part of, one of the others; both texts have some."""
+    if not (names and other_names):
         return False
-    return not any(one in other or other in one for one in asked.titles for other in cached.titles)
+    return not any(one in other or other in one for one in names for other in other_names)
 
 
 def _surnames_differ(asked: str, cached: str, surnames: set[str]) -> bool:

@@ -2,8 +2,14 @@
 
 import re
 
-from modelcache.slots.tokens import Token
+from modelcache.slots.tokens import HAN, Token
 
+# How one is addressed behind one's name.
+ADDRESSES = (
+    "老师|医生|先生|女士|小姐|经理|主任|教授|总监|总裁|律师|师傅|同学|院长|校长|局长|处长|部长|主席|书记|总理|总统|将军"
+    "|博士|大夫|护士|教练|导演|工程师|阿姨|叔叔|老板|主管|店长|会计|顾问|导师|院士|警官|法官|董事长|班长|组长|队长|行长|市长"
+)
+NEVER = re.compile("(?!)")
 TITLE = re.compile(r"《([^《》]{1,40})》")
 
 
@@ -27,3 +33,10 @@ def names_of(tokens: list[Token], marked: set[int], chinese: bool) -> frozenset[
 def titles_of(text: str) -> frozenset[str]:
     """Return what stands in 《》."""
     return frozenset("".join(title.split()).lower() for title in TITLE.findall(text))
+
+
+def persons_before_address(surnames: set[str]) -> re.Pattern[str]:
+    """Find a surname, and up to two characters of a given name, before a form of address."""
+    if not surnames:
+        return NEVER
+    return re.compile(f"([{''.join(sorted(surnames))}][{HAN}]{{0,2}}?)(?:{ADDRESSES})")

@@ -6,11 +6,38 @@ from modelcache.slots.tokens import PLAIN_WORDS, Token
 DATE_WORDS = frozenset("月号日")
 CLOCK_WORDS = frozenset({"点", "时", "am", "pm"})
 VERSION_WORDS = frozenset({"v", "ver", "version", "versions", "版本", "release"})
+# Words of a text in which 2.1 and 2.10 are two versions.
+UPDATE_WORDS = frozenset(
+    {*VERSION_WORDS, "版", "firmware", "update", "updated", "upgrade", "upgraded", "patch", "sdk"}
+)
+# Half a litre is another amount than a litre; half an hour may be 30 minutes to another.
+HALF = "0.5"
+HALVES_HAN = frozenset("斤公升米里价杯瓶包箱盒吨克磅")
+TIMES = frozenset({"hour", "year", "day", "month", "minute", "century", "decade", "dozen", "million"})
 # One of something, a second: such a number agrees with its absence.
 VAGUE_VALUES = frozenset({"0", "1"})
 VAGUE_WORDS = frozenset({"zero", "one", "first", "second", "百", "千", "万", "亿", *SCALES})
 UNITS_OF_THOUSAND = frozenset("米克瓦")
 YEARS = range(1900, 2100)
+# Before 2000 they tell a year from an amount.
+BEFORE_YEARS = frozenset(
+    {
+        "in",
+        "since",
+        "by",
+        "of",
+        "until",
+        "till",
+        "during",
+        "year",
+        "from",
+        "before",
+        "after",
+        "around",
+        "and",
+        "or",
+    }
+)
 
 
 class NumberReader:
@@ -18,6 +45,8 @@ class NumberReader:
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
+        words = {token.text for token in tokens}
+        self._tells_versions = not words.isdisjoint(UPDATE_WORDS) or {"升", "级"} <= words
         self.plain: dict[str, str] = {}
         """Rule by spelling."""
         self.vague: set[str] = set()
@@ -33,6 +62,9 @@ class NumberReader:
             value, end = self._read_words(start)
         elif token.text in SCALES and len(token.text) > 1:
             value, end = "1", start
+        elif self._is_half(start):
+            self.vague.add(HALF)
+            return 1
         else:
             return 0
         vague = token.kind != "number" and value in VAGUE_VALUES
@@ -60,19 +92,25 @@ class NumberReader:
         rule = "number"
         if ":" in value or behind in CLOCK_WORDS:
             rule = "time"
-        elif behind in DATE_WORDS or _is_year(value, behind):
+        elif behind in DATE_WORDS or _is_year(value, before, behind):
             rule = "date"
         elif (
             before in VERSION_WORDS or self._text(start - 2) + before in VERSION_WORDS or value.count(".") > 1
         ):
             rule = "version"
-        elif "." in digits and self._follows_name(start):
+        elif "." in digits and (self._tells_versions or self._follows_name(start)):
             # 3.10 is another version than 3.1.
             rule, value = "version", digits.removesuffix(".0")
         if vague:
             self.vague.add(value)
         else:
             self.plain.setdefault(value, rule)
+
+    def _is_half(self, start: int) -> bool:
+        following = self._text(start + 1)
+        if self._text(start) == "half" and following in ("a", "an"):
+            return self._text(start + 2) not in TIMES
+        return self._text(start) == "半" and following in HALVES_HAN
 
     def _follows_name(self, start: int) -> bool:
         before = self._tokens[start - 1] if start else None
@@ -87,7 +125,9 @@ class NumberReader:
         return self._tokens[position].text if 0 <= position < len(self._tokens) else ""
 
 
-def _is_year(value: str, behind: str) -> bool:
+def _is_year(value: str, before: str, behind: str) -> bool:
     if not value.isdecimal():
         return False
-    return (len(value) == 4 and int(value) in YEARS) or (len(value) == 2 and behind == "年")
+    if len(value) == 4 and int(value) in YEARS:
+        return behind == "年" or before in BEFORE_YEARS
+    return len(value) == 2 and behind == "年"

@@ -1,18 +1,33 @@
 """From a text to its slots: what it says of numbers, names, negation and whatever the tables list."""
 
+import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from modelcache.slots.directions import Link, Turn, links_of
-from modelcache.slots.names import names_of, titles_of
+from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import NumberReader
 from modelcache.slots.numbers import HAN_NUMERALS
-from modelcache.slots.tables import Mark, Node, Tables
-from modelcache.slots.tokens import Token, tokens_of
+from modelcache.slots.tables import SIDES, STATE, Mark, Node, Tables
+from modelcache.slots.tokens import FORM_WORDS, HAN, SMALL_HAN, Token, tokens_of
 
 # A longer text is read up to here, so that its cost is bounded.
 LONGEST = 4096
+# To stop or to cancel what one side says, as in 停止订阅, is the other side.
+UNDOING = frozenset({"open-close", "start-stop"})
+UNDONE = frozenset({"attach", "lock", "show-hide", "renewal"})
+# How many words may part "turn" and "off".
+GAP = 4
+STATE_ENDINGS = ("了", "过的", "好的", "后的")
 EITHER = frozenset("不没未")
+# The 不 of 好不？ and the 没有 of 买了没有？ ask.
+ASKING = re.compile(rf"(?:(?<=[{HAN}])[不没]|(?<=[了过])没有?)(?=\s*(?:[,，。.!！?？；;]|$))")
+# Words that begin alike are taken for forms of one: create and creating.
+STEM = 5
+STEMS_REMEMBERED = 8192
+ENDING = re.compile("(?<=...)(?:ings?|ed|es|e|s)$")
 
 Axis = tuple[str, str]
 
@@ -30,9 +45,17 @@ class Slots:
     names: frozenset[str]
     """Words that look like names."""
     titles: frozenset[str]
+    persons: frozenset[str]
+    """Chinese names before a form of address, as in 王老师."""
+    initials: str
+    """The first letter of each word that is more than a question's form."""
     links: tuple[Link, ...]
     """What is before and behind each direction word."""
     words: frozenset[str]
+    content: frozenset[str]
+    """Stems of the words that are more than a question's form, but for listed names and negations."""
+    denied: frozenset[str]
+    """Stems of what stands behind a negation."""
     han: str
     """The Chinese characters, in order."""
 
@@ -42,22 +65,43 @@ class Reader:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self._persons = persons_before_address(tables.surnames)
 
     def read(self, text: str) -> Slots:
         """Find the slots of a text."""
-        text = text[:LONGEST]
+        text = ASKING.sub("", text[:LONGEST])
         tokens = tokens_of(text)
         numbers = NumberReader(tokens)
         values: dict[Axis, set[str]] = defaultdict(set)
         turns: list[Turn] = []
         marked: set[int] = set()
+        negated: set[int] = set()
+        named: set[int] = set()
+        undone: set[int] = set()
         for start, length, marks in self._spellings(tokens, numbers):
+            if _asks_either(tokens, start, length):
+                continue
             for rule, axis, value in marks:
                 if rule == "direction":
                     turns.append((start, length, value))
-                elif rule != "negation" or not _asks_either(tokens, start, length):
+                elif rule != "opposite" or start - 1 not in negated:
+                    # What is denied, as in "not open", is on neither side.
                     marked.update(range(start, start + length))
+                    if rule == "opposite":
+                        if tokens[start].text in EITHER:
+                            values["negation", "negation"].add("words")
+                            negated.add(start)
+                        if _is_state(tokens, start, length):
+                            axis += STATE
+                        elif start in undone and axis in UNDONE:
+                            value = SIDES[value == SIDES[0]]
+                        if axis in UNDOING and value == SIDES[1]:
+                            undone.add(start + length)
                     values[rule, axis].add(value)
+                    if rule == "negation" and value == "words":
+                        negated.update(range(start, start + length))
+                    elif rule == "name":
+                        named.update(range(start, start + length))
         han = "".join([token.text for token in tokens if token.kind == "han"])
         return Slots(
             values={axis: frozenset(found) for axis, found in values.items()},
@@ -65,8 +109,18 @@ class Reader:
             vague=frozenset(numbers.vague),
             names=names_of(tokens, marked, bool(han)) - self.tables.common,
             titles=titles_of(text),
+            persons=frozenset(self._persons.findall(text)),
+            initials="".join([token.text[0] for token in tokens if token.kind == "word" and _says(token)]),
             links=links_of(tokens, turns),
             words=frozenset([token.text for token in tokens]),
+            content=frozenset(
+                [
+                    _stem(token)
+                    for place, token in enumerate(tokens)
+                    if place not in negated and place not in named and _says(token)
+                ]
+            ),
+            denied=frozenset(_denied(tokens, negated)),
             han=han,
         )
 
@@ -80,14 +134,24 @@ class Reader:
         while place < len(tokens):
             word, kind, _ = tokens[place]
             marks, length = longest(known, tokens, place) if word in known.following else ((), 0)
-            if not length and (kind != "han" or word in HAN_NUMERALS):
+            if not length and (kind != "han" or word in HAN_NUMERALS or word == "半"):
                 length = numbers.read(place)
                 if length:
                     marks, used = longest(self.tables.after_number, tokens, place + length)
-                    # In 3 天猫 the spelling that goes on is not the unit.
-                    if used < longest(known, tokens, place + length)[1]:
+                    others, other_used = longest(known, tokens, place + length)
+                    if used == other_used:
+                        # Pounds may be money or a weight.
+                        marks += others
+                    elif used < other_used:
+                        # In 3 天猫 the spelling that goes on is not the unit.
                         marks, used = (), 0
                     length += used
+            if word in self.tables.parted and length < 2:
+                lasts = self.tables.parted[word]
+                for last in tokens[place + 2 : place + 2 + GAP]:
+                    if last.text in lasts:
+                        marks, length = lasts[last.text], 1
+                        break
             if marks:
                 found.append((place, length, marks))
             place += length or 1
@@ -107,6 +171,38 @@ def longest(root: Node, tokens: list[Token], start: int) -> tuple[tuple[Mark, ..
         if node.marks is not None:
             marks, length = node.marks, place + 1 - start
     return marks, length
+
+
+def _says(token: Token) -> bool:
+    return token.text not in (SMALL_HAN if token.kind == "han" else FORM_WORDS)
+
+
+@lru_cache(STEMS_REMEMBERED)
+def stem_of(word: str) -> str:
+    """Return what the forms of a word have in common, roughly."""
+    stem = ENDING.sub("", word)
+    if len(stem) > 2 and stem[-1] == stem[-2]:
+        stem = stem[:-1]
+    return stem[:STEM]
+
+
+def _stem(token: Token) -> str:
+    return token.text if token.kind == "han" else stem_of(token.text)
+
+
+def _denied(tokens: list[Token], negated: set[int]) -> Iterator[str]:
+    """Give the first word with a meaning behind each negation."""
+    for place in negated:
+        if place + 1 not in negated:
+            yield from [_stem(token) for token in tokens[place + 1 :] if _says(token)][:1]
+
+
+def _is_state(tokens: list[Token], start: int, length: int) -> bool:
+    """Tell 压缩过的 and 被锁定, which are how a thing is, from what is done to it."""
+    if tokens[start].kind != "han":
+        return False
+    behind = "".join([token.text for token in tokens[start + length : start + length + 2]])
+    return behind.startswith(STATE_ENDINGS) or (start > 0 and tokens[start - 1].text in "被已")
 
 
 def _asks_either(tokens: list[Token], start: int, length: int) -> bool:

@@ -16,6 +16,12 @@ LISTS = {
     "ignored": ("words",),
     "common": ("words",),
 }
+DEGREES = ("before", "behind", "pairs")
+SIDES = ("one side", "the other")
+GAP = "…"
+# What is so is compared with what is so, and what is done with what is done: who asks about a locked account
+# may want to unlock it.
+STATE = ", a state"
 VOWELS = frozenset("aeiou")
 
 
@@ -41,13 +47,26 @@ class Tables:
 
     spellings: Node = field(default_factory=Node)
     after_number: Node = field(default_factory=Node)
+    parted: dict[str, dict[str, tuple[Mark, ...]]] = field(default_factory=dict)
+    """Marks of two words that others part, as in ``turn it off``: by the first, then by the last."""
     one_sided: set[str] = field(default_factory=set)
     surnames: set[str] = field(default_factory=set)
     common: set[str] = field(default_factory=set)
     off: set[str] = field(default_factory=set)
 
     def add(self, spelling: str, *marks: Mark, after_number: bool = False) -> None:
-        """Let a spelling stand for these marks, beside those it has."""
+        """Let a spelling stand for these marks, beside those it has; … parts two words.
+
+        Raises ValueError where … does not stand between two words.
+        """
+        first, gap, last = spelling.partition(GAP)
+        if gap and not after_number:
+            firsts, lasts = words_of(first), words_of(last)
+            if len(firsts) != 1 or len(lasts) != 1:
+                raise ValueError(f"{GAP} in {spelling!r} must stand between two words")
+            known = self.parted.setdefault(firsts[0], {})
+            known[lasts[0]] = known.get(lasts[0], ()) + marks
+            return
         node = self.after_number if after_number else self.spellings
         for word in words_of(spelling):
             node = node.following.setdefault(word, Node())
@@ -77,6 +96,8 @@ def _add_sections(tables: Tables, sections: Mapping[str, Any]) -> None:
             _add_lists(tables, name, section)
         elif name in ("opposites", "inflected"):
             _add_opposites(tables, name, section)
+        elif name == "degrees":
+            _add_degrees(tables, section)
         elif name == "slot":
             for slot, content in _table(section, name).items():
                 _add_slot(tables, slot, content)
@@ -102,10 +123,27 @@ def _add_opposites(tables: Tables, name: str, section: Any) -> None:
     for axis, sides in _table(section, name).items():
         if not isinstance(sides, list) or len(sides) != 2:
             raise ValueError(f"{name}.{axis} must be two lists of spellings")
-        for value, side in zip(("one side", "the other"), sides, strict=True):
+        for value, side in zip(SIDES, sides, strict=True):
             for spelling in _strings(side, f"{name}.{axis}"):
-                for form in inflections(spelling) if name == "inflected" else (spelling,):
-                    tables.add(form, Mark("opposite", axis, value))
+                tables.add(spelling, Mark("opposite", axis, value))
+                if name == "inflected":
+                    for form in inflections(spelling):
+                        state = STATE if form.split()[0].endswith("ed") else ""
+                        tables.add(form, Mark("opposite", axis + state, value))
+
+
+def _add_degrees(tables: Tables, section: Any) -> None:
+    content = _table(section, "degrees")
+    before, behind, pairs = (_strings(content.get(key, []), f"degrees.{key}") for key in DEGREES)
+    if content.keys() - set(DEGREES):
+        raise ValueError(f"[degrees] has no list {min(content.keys() - set(DEGREES))!r}")
+    for pair in pairs:
+        if len(pair) != 2:
+            raise ValueError("degrees.pairs must be pairs of characters")
+        for value, adjective in zip(SIDES, pair, strict=True):
+            forms = [word + adjective for word in before] + [adjective + word for word in behind]
+            for form in forms:
+                tables.add(form, Mark("opposite", pair, value))
 
 
 def _add_surnames(tables: Tables, section: Any) -> None:

@@ -37,6 +37,17 @@ SMALL_WORDS = PLAIN_WORDS | frozenset(
     }
     | {"am", "any", "if", "one", "so", "some", "that", "there", "this", "we", "when", "where", "who", "why"}
 )
+# Further ones that lead up to what is asked.
+FORM_WORDS = SMALL_WORDS | frozenset(
+    {"able", "allowed", "as", "been", "being", "every", "help", "just", "know", "let", "like", "may", "might"}
+    | {"must", "need", "ok", "okay", "our", "out", "please", "possible", "really", "tell", "them", "then"}
+    | {"they", "thing", "us", "want", "way", "ways", "while", "yes", "your", "s", "t", "its", "had", "by"}
+)
+# Characters of a question's form.
+SMALL_HAN = frozenset(
+    "的了着过吗呢啊吧呀嘛么怎样如何什哪些请问谁我你您咱们这那它个下要想需能可以会该应把将从由在是有"
+    "与跟就也还再才给让为啥咋几时候办法做弄想到去"
+)
 # As many as are in common use.
 HAN_REMEMBERED = 4096
 # Endings behind an apostrophe that say nothing here; "n't" does.
