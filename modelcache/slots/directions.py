@@ -4,7 +4,11 @@ from itertools import pairwise
 
 from modelcache.slots.tokens import PLAIN_WORDS, SMALL_HAN, Token
 
+# How many words that say something make a side, and among how many they are looked for.
 NEIGHBOURS = 5
+REACH = 10
+# So that the cost of a long text is bounded.
+MOST_TURNS = 12
 REVERSED = "reversed"
 
 Link = tuple[frozenset[str], frozenset[str]]
@@ -16,20 +20,21 @@ def links_of(tokens: list[Token], turns: list[Turn]) -> tuple[Link, ...]:
 
     A side reaches no further than the next such word. ``from A … to B`` links what follows both.
     """
-    turns = _joined(turns)
+    turns = _joined(turns)[:MOST_TURNS]
     ends = [0, *(start + length for start, length, _ in turns)]
     starts = [*(start for start, _, _ in turns), len(tokens)]
     links: list[Link] = []
-    origins: list[frozenset[str]] = []
-    goals: list[frozenset[str]] = []
+    origin = goal = frozenset[str]()
     for index, (start, length, kind) in enumerate(turns):
-        before = _parts([token for token in tokens[ends[index] : start] if _says(token)][-NEIGHBOURS:])
-        behind = _parts(
-            [token for token in tokens[start + length : starts[index + 1]] if _says(token)][:NEIGHBOURS]
-        )
-        links.append((behind, before) if kind == REVERSED else (before, behind))
-        (origins if kind == REVERSED else goals).append(behind)
-    links += [(origin, goal) for origin in origins for goal in goals]
+        end = start + length
+        before = _said(tokens[max(ends[index], start - REACH) : start])[-NEIGHBOURS:]
+        behind = _said(tokens[end : min(starts[index + 1], end + REACH)])[:NEIGHBOURS]
+        if kind == REVERSED:
+            origin = _parts(behind)
+            links += [(origin, _parts(before)), (origin, goal)]
+        else:
+            goal = _parts(behind)
+            links += [(_parts(before), goal), (origin, goal)]
     return tuple(links)
 
 
@@ -55,9 +60,13 @@ def _joined(turns: list[Turn]) -> list[Turn]:
     return joined
 
 
-def _says(token: Token) -> bool:
-    # In A公司收购B公司 the A is no article.
-    return token.shown == "A" or token.text not in (SMALL_HAN if token.kind == "han" else PLAIN_WORDS)
+def _said(tokens: list[Token]) -> list[Token]:
+    """Leave out the words of a question's form; in A公司收购B公司 the A is no article."""
+    return [
+        token
+        for token in tokens
+        if token.text not in (SMALL_HAN if token.kind == "han" else PLAIN_WORDS) or token.shown == "A"
+    ]
 
 
 def _parts(tokens: list[Token]) -> frozenset[str]:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
@@ -79,7 +80,7 @@ class Reader:
         named: set[int] = set()
         undone: set[int] = set()
         for start, length, marks in self._spellings(tokens, numbers):
-            if _asks_either(tokens, start, length):
+            if tokens[start].text in EITHER and _asks_either(tokens, start, length):
                 continue
             for rule, axis, value in marks:
                 if rule == "direction":
@@ -87,16 +88,15 @@ class Reader:
                 elif rule != "opposite" or start - 1 not in negated:
                     # What is denied, as in "not open", is on neither side.
                     marked.update(range(start, start + length))
-                    if rule == "opposite":
-                        if tokens[start].text in EITHER:
-                            values["negation", "negation"].add("words")
-                            negated.add(start)
-                        if _is_state(tokens, start, length):
-                            axis += STATE
-                        elif start in undone and axis in UNDONE:
-                            value = SIDES[value == SIDES[0]]
-                        if axis in UNDOING and value == SIDES[1]:
-                            undone.add(start + length)
+                    if rule == "opposite" and tokens[start].text in EITHER:
+                        values["negation", "negation"].add("words")
+                        negated.add(start)
+                    if rule == "opposite" and axis in UNDOING and value == SIDES[1]:
+                        undone.add(start + length)
+                    if rule == "opposite" and _is_state(tokens, start, length):
+                        axis += STATE
+                    elif rule == "opposite" and start in undone and axis in UNDONE:
+                        value = SIDES[value == SIDES[0]]
                     values[rule, axis].add(value)
                     if rule == "negation" and value == "words":
                         negated.update(range(start, start + length))
@@ -113,13 +113,7 @@ class Reader:
             initials="".join([token.text[0] for token in tokens if token.kind == "word" and _says(token)]),
             links=links_of(tokens, turns),
             words=frozenset([token.text for token in tokens]),
-            content=frozenset(
-                [
-                    _stem(token)
-                    for place, token in enumerate(tokens)
-                    if place not in negated and place not in named and _says(token)
-                ]
-            ),
+            content=_content(tokens, negated | named),
             denied=frozenset(_denied(tokens, negated)),
             han=han,
         )
@@ -190,11 +184,25 @@ def _stem(token: Token) -> str:
     return token.text if token.kind == "han" else stem_of(token.text)
 
 
+def _content(tokens: list[Token], skipped: set[int]) -> frozenset[str]:
+    """Return the stems of the words that say something, but for those at the places skipped."""
+    found = set()
+    for place, (text, kind, _) in enumerate(tokens):
+        if place in skipped:
+            continue
+        if kind == "han":
+            if text not in SMALL_HAN:
+                found.add(text)
+        elif text not in FORM_WORDS:
+            found.add(stem_of(text))
+    return frozenset(found)
+
+
 def _denied(tokens: list[Token], negated: set[int]) -> Iterator[str]:
     """Give the first word with a meaning behind each negation."""
     for place in negated:
         if place + 1 not in negated:
-            yield from [_stem(token) for token in tokens[place + 1 :] if _says(token)][:1]
+            yield from islice((_stem(token) for token in tokens[place + 1 :] if _says(token)), 1)
 
 
 def _is_state(tokens: list[Token], start: int, length: int) -> bool:
@@ -207,8 +215,6 @@ def _is_state(tokens: list[Token], start: int, length: int) -> bool:
 
 def _asks_either(tokens: list[Token], start: int, length: int) -> bool:
     """Tell the 不 and 没 of 能不能, of 可以不可以 and of a final 好不 from a negation."""
-    if tokens[start].text not in EITHER:
-        return False
     end = start + length
     if end == len(tokens):
         return True
