@@ -96,7 +96,11 @@ class Confidence:
             return []
         asked = self._view(pairs[0].asked)
         model = self._models[language_of(asked)]
-        near = [place for place, pair in enumerate(pairs) if pair.similarity >= model.least]
+        # Equal texts, as two last turns may be, are beyond what is fitted.
+        shares = [1.0 if pair.asked == pair.cached else 0.0 for pair in pairs]
+        near = [
+            place for place, pair in enumerate(pairs) if not shares[place] and pair.similarity >= model.least
+        ]
         rows = []
         for pair in [pairs[place] for place in near]:
             cached = self._view(pair.cached)
@@ -104,7 +108,6 @@ class Confidence:
             rows.append(
                 features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, words_score)
             )
-        shares = [0.0] * len(pairs)
         if rows:
             odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset
             for place, share in zip(near, (1.0 / (1.0 + np.exp(-odds))).tolist(), strict=True):
