@@ -4,6 +4,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +162,15 @@ def _language(text: str, slot_guard: SlotGuard) -> str:
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> Embeddings:
+    batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     found = []
-    with tqdm(total=len(texts), desc="embedding", unit="text", disable=None) as bar:
-        for start in range(0, len(texts), BATCH):
-            found.append(embedder.embed(texts[start : start + BATCH]))
-            bar.update(len(found[-1]))
+    with (
+        ThreadPoolExecutor(embedder.parallel) as pool,
+        tqdm(total=len(texts), desc="embedding", unit="text", disable=None) as bar,
+    ):
+        for vectors in pool.map(embedder.embed, batches):
+            found.append(vectors)
+            bar.update(len(vectors))
     return np.concatenate(found)
 
 
