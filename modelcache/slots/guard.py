@@ -1,10 +1,8 @@
-"""Refuse a candidate whose question differs from the asked one in a slot."""
+"""Tell two questions apart that differ in a slot."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import Question, differing_part
 from modelcache.slots.comparing import differences
 from modelcache.slots.reading import Reader, Slots
 from modelcache.slots.tables import Tables, load_tables
@@ -30,10 +28,6 @@ class SlotGuard:
     def from_settings(cls, settings: "Settings") -> "SlotGuard":
         """Read the tables; ConfigError says in one sentence what is wrong with them."""
         return cls(load_tables(settings.slot_tables) if settings.slot_guard else None)
-
-    def veto(self, question: Question, candidate: Candidate) -> str:
-        """Return the rule that refuses the candidate, "" if none does."""
-        return self.compare(*differing_part(question.dialogue, candidate.entry.question))
 
     def compare(self, asked: str, cached: str) -> str:
         """Return the rule by which two texts differ, "" if none does."""
