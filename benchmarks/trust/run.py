@@ -90,6 +90,7 @@ def _suites(product: Product, stride: int) -> Iterator[Report]:
         "trust-kinds",
         ("suite", "kind", "the answer is", "asked", "hits on the own entry", "on another", "vetoes"),
         kinds,
+        shown=False,
     )
 
 
