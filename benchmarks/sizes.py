@@ -44,6 +44,6 @@ QUICK = Sizes(
     models=50,
     real_vectors=False,
     pairs=20,
-    trust_pairs=150,
+    trust_pairs=80,
     suite_stride=12,
 )
