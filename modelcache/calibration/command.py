@@ -140,7 +140,7 @@ def _ask(pairs: Sequence[LabelledPair], embedder: Embedder, slot_guard: SlotGuar
     """Ask the pairs of each language of a cache that holds those of this language."""
     by_language: dict[str, list[LabelledPair]] = defaultdict(list)
     for pair in pairs:
-        by_language[_language(pair.asked, slot_guard)].append(pair)
+        by_language[language_of(pair.asked)].append(pair)
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.cached, pair.asked)))
     vectors = dict(zip(texts, _embed(embedder, texts), strict=True))
     found = {}
@@ -155,10 +155,6 @@ def _ask(pairs: Sequence[LabelledPair], embedder: Embedder, slot_guard: SlotGuar
         )
         found[name] = ask(own, cached, asked, slot_guard)
     return found
-
-
-def _language(text: str, slot_guard: SlotGuard) -> str:
-    return language_of(view(text, slot_guard.read(text)))
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> Embeddings:
@@ -213,8 +209,8 @@ def _fit(
         own = [row for row, one in enumerate(asked) if one.own_place >= 0]
         own_odds = np.array([odds[row][asked[row].own_place] for row in own])
         slope, offset = fit.platt(own_odds, np.array([asked[row].pair.same for row in own]))
-        rated = 1 / (1 + np.exp(-(slope * own_odds + offset)))
         shares[name] = [1 / (1 + np.exp(-(slope * one + offset))) for one in odds]
+        rated = np.array([shares[name][row][asked[row].own_place] for row in own])
         point = curve.outcomes(asked, shares[name]).recommended(wrong_share)
         tables[name] = fit.fit(asked, views, floor).tables | {
             "slope": slope,

@@ -7,6 +7,8 @@ answer in the cache and half have only one alike: a confidence of 0.9 is right n
 
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +21,12 @@ from modelcache.decision.features import NAMES, View, features, view
 from modelcache.decision.forest import Forest
 from modelcache.errors import ConfigError
 from modelcache.slots.guard import SlotGuard
+from modelcache.slots.reading import LONGEST
+from modelcache.slots.tokens import HAN
 
 SHIPPED = Path(__file__).parent / "calibrations"
 CHINESE, OTHER = "chinese", "other"
+HAN_CHARACTER = re.compile(f"[{HAN}]")
 FORMAT = 1
 REMEMBERED_TEXTS = 2048
 REMEMBERED_CHARS = 256
@@ -95,7 +100,7 @@ class Confidence:
         if not pairs:
             return []
         asked = self._view(pairs[0].asked)
-        model = self._models[language_of(asked)]
+        model = self._models[language_of(pairs[0].asked)]
         # Equal texts, as two last turns may be, are beyond what is fitted.
         shares = [1.0 if pair.asked == pair.cached else 0.0 for pair in pairs]
         near = [
@@ -116,7 +121,7 @@ class Confidence:
 
     def threshold(self, asked: str) -> float:
         """Return from which confidence on an answer to this text is reused, unless a user sets another."""
-        return self._models[language_of(self._view(asked))].threshold
+        return self._models[language_of(asked)].threshold
 
     def _view(self, text: str) -> View:
         return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._read(text)
@@ -125,6 +130,6 @@ class Confidence:
         return view(text, self._slot_guard.read(text))
 
 
-def language_of(asked: View) -> str:
+def language_of(text: str) -> str:
     """Return which of the fitted languages a text is in."""
-    return CHINESE if asked.slots.han else OTHER
+    return CHINESE if HAN_CHARACTER.search(unicodedata.normalize("NFKC", text[:LONGEST])) else OTHER

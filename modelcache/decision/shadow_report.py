@@ -12,7 +12,6 @@ SCORES = 1000
 EXACT = SCORES + 1
 
 THRESHOLDS = (0, 500, 600, 700, 800, 850, 900, 930, 950, 960, 970, 980, 985, 990, 995, 999, EXACT)
-# Two-sided 95 % of a normal distribution.
 COLUMNS = ("threshold", "hit rate", "saved calls", "compared", "unclear", "wrong hits", "95 % interval")
 
 
