@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -94,80 +94,74 @@ def _compare(
         peer.do("stock", texts)
         # Entries with vectors of their own, which questions about them are near to.
         inserted = [questions(sizes.embedded, f"inserted {number}") for number in range(rounds)]
-        yield Comparison(
+        yield _side_by_side(
             f"{name}-insert-one",
             "entries inserted one at a time through HTTP",
             f"the same with {other}",
             "entries/s",
-            *alternate(
-                f"{name}-insert-one",
-                rounds,
-                lambda number: _insert(service, inserted[number], 1),
-                lambda number: len(inserted[number]) / peer.do("insert", inserted[number])["all"],
-            ),
-            goal=1.0,
-            more_is_better=True,
+            rounds,
+            lambda number: _insert(service, inserted[number], 1),
+            lambda number: len(inserted[number]) / peer.do("insert", inserted[number])["all"],
         )
         more = [questions(sizes.embedded, f"more {number}") for number in range(rounds)]
-        yield Comparison(
+        yield _side_by_side(
             f"{name}-insert",
             f"entries inserted through HTTP, {ENTRIES_A_REQUEST} a request",
             f"the same with {other}, which takes one at a time",
             "entries/s",
-            *alternate(
-                f"{name}-insert",
-                rounds,
-                lambda number: _insert(service, more[number], ENTRIES_A_REQUEST),
-                lambda number: len(more[number]) / peer.do("insert", more[number])["all"],
-            ),
-            goal=1.0,
-            more_is_better=True,
+            rounds,
+            lambda number: _insert(service, more[number], ENTRIES_A_REQUEST),
+            lambda number: len(more[number]) / peer.do("insert", more[number])["all"],
         )
         missed = [questions(sizes.embedded, f"missed {number}") for number in range(rounds)]
-        yield Comparison(
+        yield _side_by_side(
             f"{name}-miss-insert",
             "misses, each followed by the insert of its answer, through HTTP",
             f"the same with {other}",
             "pairs/s",
-            *alternate(
-                f"{name}-miss-insert",
-                rounds,
-                lambda number: _miss_and_insert(service, missed[number]),
-                lambda number: len(missed[number]) / peer.do("miss-insert", missed[number])["all"],
-            ),
-            goal=1.0,
-            more_is_better=True,
+            rounds,
+            lambda number: _miss_and_insert(service, missed[number]),
+            lambda number: len(missed[number]) / peer.do("miss-insert", missed[number])["all"],
         )
         known = [text for part in inserted for text in part]
         near = [questions(sizes.embedded, f"inserted {number} again") for number in range(rounds)]
-        yield Comparison(
+        yield _side_by_side(
             f"{name}-semantic",
             f"p50 of a semantic hit through HTTP, 1 client, {len(texts) + len(known):,} entries",
             f"the same with {other}",
             "ms",
-            *alternate(
-                f"{name}-semantic",
-                rounds,
-                lambda number: _ask(service, near[number], 1, SEMANTIC).p50,
-                lambda number: 1000 * median(peer.do("ask", near[number])["each"]),
-            ),
-            goal=1.0,
+            rounds,
+            lambda number: _ask(service, near[number], 1, SEMANTIC).p50,
+            lambda number: 1000 * median(peer.do("ask", near[number])["each"]),
             more_is_better=False,
         )
-        yield Comparison(
+        yield _side_by_side(
             f"{name}-exact",
             f"exact hits through HTTP, {CLIENTS} clients, {len(texts) + len(known):,} entries",
             f"the same questions asked of {other}, {CLIENTS} threads",
             "replies/s",
-            *alternate(
-                f"{name}-exact",
-                rounds,
-                lambda _: _ask(service, known * 5, CLIENTS, EXACT).rate,
-                lambda number: len(inserted[number]) / peer.do("ask", inserted[number], CLIENTS)["all"],
-            ),
+            rounds,
+            lambda _: _ask(service, known * 5, CLIENTS, EXACT).rate,
+            lambda number: len(inserted[number]) / peer.do("ask", inserted[number], CLIENTS)["all"],
             goal=goal,
-            more_is_better=True,
         )
+
+
+def _side_by_side(
+    name: str,
+    ours_is: str,
+    theirs_is: str,
+    unit: str,
+    rounds: int,
+    ours: Callable[[int], float],
+    theirs: Callable[[int], float],
+    *,
+    goal: float = 1.0,
+    more_is_better: bool = True,
+) -> Comparison:
+    """Measure both in turn; each is called with the number of the round."""
+    measured = alternate(name, rounds, ours, theirs)
+    return Comparison(name, ours_is, theirs_is, unit, *measured, goal=goal, more_is_better=more_is_better)
 
 
 def _insert(service: RunningService, texts: Sequence[str], at_once: int) -> float:
