@@ -28,6 +28,7 @@ from tests.write_vectors import BATCH, POOL
 
 INDEX_FROM = 100
 EXTEND_AT = 20
+SHIPPED_PROBES, SHIPPED_REACH = cells_module.PROBES_PER_ROOT, cells_module.REACH
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,7 @@ def low_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collection_module, "EXTEND_AT", EXTEND_AT)
     monkeypatch.setattr(collection_module, "COMPACT_AFTER", 10)
     monkeypatch.setattr(cells_module, "PROBES_PER_ROOT", 1000.0)
+    monkeypatch.setattr(cells_module, "REACH", 1000.0)
 
 
 def opened(folder: Path, index_from: int = INDEX_FROM, memory_mb: float = 100) -> FaissStore:
@@ -80,7 +82,8 @@ class TestFaissWithIndexes(VectorStoreContract):
 def test_partitions_of_every_size_find_their_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells_module, "PROBES_PER_ROOT", 4.0)
+    monkeypatch.setattr(cells_module, "PROBES_PER_ROOT", SHIPPED_PROBES)
+    monkeypatch.setattr(cells_module, "REACH", SHIPPED_REACH)
     store = FaissStore(tmp_path, filtered_search.DIMENSION, index_from=1000)
     store.open()
     filtered_search.assert_the_filter_starves_nothing(store)
