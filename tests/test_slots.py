@@ -79,6 +79,34 @@ def test_numbers_are_compared_by_value(asked: str, cached: str, veto: str) -> No
 @pytest.mark.parametrize(
     ("asked", "cached", "veto"),
     [
+        ("open until 10 pm", "open until 22:00", ""),
+        ("open until 10 pm", "open until 10:00", ""),
+        ("open until 10 pm", "open until 10 am", "time"),
+        ("open until 10 pm", "open until 21:00", "time"),
+        ("the alarm at 2:30 at night", "the alarm at 02:30", ""),
+        ("closing at 12 am", "closing at 0:00", ""),
+        ("lunch at 12 pm", "lunch at 12:00", ""),
+        ("at 3 o'clock in the afternoon", "at 15:00", ""),
+        ("at 3 o'clock in the morning", "at 15:00", "time"),
+        ("the train at 09:30", "the train at 21:30", "time"),
+        ("the train at 9", "the train at 9:00", ""),
+        ("the train at 9", "the train at 9:30", "time"),
+        ("下午3点半开会", "15:30开会", ""),
+        ("晚上十点一刻关门", "22:15关门", ""),
+        ("今晚8点的电影", "20:00的电影", ""),
+        ("早上8点的电影", "晚上8点的电影", "time"),
+        ("早上8点20分的车", "早上8点的车", "time"),
+        ("a 16:9 screen", "a 4:3 screen", "number"),
+    ],
+)
+def test_times_of_day_are_compared_as_such(asked: str, cached: str, veto: str) -> None:
+    assert GUARD.compare(asked, cached) == veto
+    assert GUARD.compare(cached, asked) == veto
+
+
+@pytest.mark.parametrize(
+    ("asked", "cached", "veto"),
+    [
         ("能不能退货", "能退货", ""),
         ("有没有退货", "退货吗", ""),
         ("可以不可以退货", "可以退货", ""),
@@ -90,6 +118,8 @@ def test_numbers_are_compared_by_value(asked: str, cached: str, veto: str) -> No
         ("I cannot log on here", "I can not log on here", ""),
         ("I don’t see it here", "I don't see it here", ""),
         ("I can see the picture", "I can't see the picture", "negation"),
+        ("which rooms have a sea view", "which rooms have no sea view", "negation"),
+        ("my room has no sea view", "there is no sea view in my room", ""),
     ],
 )
 def test_a_negation_is_no_part_of_another_word(asked: str, cached: str, veto: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from modelcache.slots.clock import unlike
 from modelcache.slots.directions import change_places
 from modelcache.slots.reading import Slots, stem_of
 from modelcache.slots.tables import Tables
@@ -38,6 +39,8 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     further = _further(asked.words, cached.words)
     close = alike >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_WORDS)
     yield from _numbers(asked, cached)
+    if _times(asked, cached):
+        yield "time"
     yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED)
     akin = _likeness(asked.content, cached.content)
     if max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE) and change_places(
@@ -81,7 +84,16 @@ def _numbers(asked: Slots, cached: Slots) -> Iterator[str]:
         if _apart({asked.numbers[value] for value in ours}, {cached.numbers[value] for value in theirs}):
             return
         rules = {asked.numbers[value] for value in ours} | {cached.numbers[value] for value in theirs}
-        yield next((rule for rule in ("version", "date", "time") if rule in rules), "number")
+        yield next((rule for rule in ("version", "date") if rule in rules), "number")
+
+
+def _times(asked: Slots, cached: Slots) -> bool:
+    """Tell times of day of which each text has one, or a plain number, that the other lacks."""
+    ours = unlike(asked.clocks, cached.clocks, cached.numbers)
+    theirs = unlike(cached.clocks, asked.clocks, asked.numbers)
+    return (ours and (theirs or bool(cached.numbers.keys() - asked.numbers.keys()))) or (
+        theirs and bool(asked.numbers.keys() - cached.numbers.keys())
+    )
 
 
 def _apart(ours: set[str], theirs: set[str]) -> bool:

@@ -1,10 +1,10 @@
-"""The numbers of a text, each with the rule that names it: number, version, date or time."""
+"""The numbers of a text, each with the rule that names it: number, version or date; and the times of day."""
 
+from modelcache.slots.clock import Clock, clock_at
 from modelcache.slots.numbers import HAN_NUMERALS, SCALES, WORDS, han_value, plain, scaled
 from modelcache.slots.tokens import PLAIN_WORDS, Token
 
 DATE_WORDS = frozenset("月号日")
-CLOCK_WORDS = frozenset({"点", "时", "am", "pm"})
 VERSION_WORDS = frozenset({"v", "ver", "version", "versions", "版本", "release"})
 # Words of a text in which 2.1 and 2.10 are two versions.
 UPDATE_WORDS = frozenset(
@@ -50,6 +50,7 @@ class NumberReader:
         self.plain: dict[str, str] = {}
         """Rule by spelling."""
         self.vague: set[str] = set()
+        self.clocks: set[Clock] = set()
 
     def read(self, start: int) -> int:
         """Keep the number that begins at this token and return how many tokens it takes, 0 for none."""
@@ -71,6 +72,11 @@ class NumberReader:
         vague = vague or (end - start < 2 and token.text in VAGUE_WORDS)
         while self._is_scale(end) and ":" not in value and value.count(".") < 2:
             value, vague, end = scaled(value, SCALES[self._text(end)]), vague and end == start, end + 1
+        clock = clock_at(self._tokens, value, start, end)
+        # 一点 is a little unless the part of the day is said.
+        if clock is not None and (clock[0].known or not vague):
+            self.clocks.add(clock[0])
+            return clock[1] - start
         self._keep(value, start, end, vague)
         return end - start
 
@@ -90,9 +96,7 @@ class NumberReader:
         before, behind = self._text(start - 1), self._text(end)
         digits = self._tokens[start].text
         rule = "number"
-        if ":" in value or behind in CLOCK_WORDS:
-            rule = "time"
-        elif behind in DATE_WORDS or _is_year(value, before, behind):
+        if behind in DATE_WORDS or _is_year(value, before, behind):
             rule = "date"
         elif (
             before in VERSION_WORDS or self._text(start - 2) + before in VERSION_WORDS or value.count(".") > 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
+from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import NumberReader
@@ -43,6 +44,8 @@ class Slots:
     """Rule by number: a version or a date differs by its own name."""
     vague: frozenset[str]
     """Numbers that agree with an absence."""
+    clocks: frozenset[Clock]
+    """Times of day."""
     names: frozenset[str]
     """Words that look like names."""
     titles: frozenset[str]
@@ -107,6 +110,7 @@ class Reader:
             values={axis: frozenset(found) for axis, found in values.items()},
             numbers=numbers.plain,
             vague=frozenset(numbers.vague),
+            clocks=frozenset(numbers.clocks),
             names=names_of(tokens, marked, bool(han)) - self.tables.common,
             titles=titles_of(text),
             persons=frozenset(self._persons.findall(text)),
