@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightgbm
@@ -14,8 +15,10 @@ from modelcache.calibration.curve import Outcomes
 from modelcache.calibration.fit import _forest_tables
 from modelcache.calibration.pairs import LabelledPair, folds, read_pairs
 from modelcache.decision.confidence import SHIPPED, Confidence, Pair
+from modelcache.decision.factory import load_confidence
 from modelcache.decision.forest import Forest
 from modelcache.decision.wording import shipped_wording
+from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
 from modelcache.manager.factory import get_scalar_store
 from modelcache.manager.names import model_key
@@ -30,6 +33,14 @@ GUARD = SlotGuard.from_settings(make_settings({}))
 @pytest.fixture(scope="module")
 def shipped() -> Confidence:
     return Confidence.load(SHIPPED / "e5.json", GUARD)
+
+
+@pytest.fixture(scope="module")
+def e5() -> Iterator[E5Embedder]:
+    embedder = E5Embedder()
+    embedder.open()
+    yield embedder
+    embedder.close()
 
 
 def rated(confidence: Confidence, asked: str, cached: str, similarity: float, *others: float) -> float:
@@ -80,8 +91,15 @@ def test_wording_with_a_meaning_is_kept() -> None:
         ("如何重置密码？", "怎么重置密码", "怎么重置路由器"),
     ],
 )
-def test_words_count_beside_the_cosine(shipped: Confidence, asked: str, same: str, other: str) -> None:
-    assert rated(shipped, asked, same, 0.975) > rated(shipped, asked, other, 0.975)
+def test_more_than_the_cosine_counts(
+    shipped: Confidence, e5: E5Embedder, asked: str, same: str, other: str
+) -> None:
+    vector, *cached = e5.embed([asked, same, other])
+    shares = [
+        shipped.rate([Pair(asked, text, GUARD.differences(asked, text), 0.975, (), (vector, own))])
+        for text, own in zip((same, other), cached, strict=True)
+    ]
+    assert shares[0] > shares[1]
 
 
 @pytest.mark.parametrize("asked", ["", "?", "a", "ε" * 3000, "😀", "a\0b", "\ud800", "你" * 3000])
@@ -165,6 +183,19 @@ def test_calibrate_fits_recommends_and_draws(
     monkeypatch.setenv("MODELCACHE_CONFIG", str(ini))
     assert main([*arguments, "--settings", str(ini)]) == 0
     assert "similarity_threshold = " in ini.read_text()
+
+
+def test_a_calibration_of_another_dimension_is_refused(tmp_path: Path) -> None:
+    tables = json.loads((SHIPPED / "e5.json").read_text(encoding="utf-8"))
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(tables | {"embedder": HashEmbedder.name}))
+    with pytest.raises(ConfigError, match=f"384 dimensions, but the embedder makes {HashEmbedder.dimension}"):
+        load_confidence(make_settings({"calibration": path}), HashEmbedder(), GUARD)
+    for name in ("chinese", "other"):
+        tables["languages"][name]["directions"]["products"].pop()
+        path.write_text(json.dumps(tables))
+        with pytest.raises(ConfigError, match="cannot be used"):
+            Confidence.load(path, GUARD)
 
 
 def test_calibrate_says_what_is_wrong(

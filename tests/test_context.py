@@ -139,11 +139,11 @@ def test_a_tools_result_must_be_equal(client: CacheClient) -> None:
     assert_miss(client.query(dialogue("sun" + NEAR, "and now?"), threshold=0))
 
 
-def test_a_failed_read_of_the_embeddings_is_told(make_app: AppFactory, monkeypatch: Any) -> None:
+def test_a_failed_read_of_the_rows_is_told(make_app: AppFactory, monkeypatch: Any) -> None:
     app = make_app()
     client = client_of(app)
     client.insert((PARIS + user("why?"), "a"))
-    break_method(monkeypatch, app, "scalars.embeddings")
+    break_method(monkeypatch, app, "scalars.get_live")
     assert client.query(PARIS + user("why?" + NEAR))["errorCode"] == 201
 
 
@@ -282,13 +282,14 @@ def test_everything_is_found_again_after_a_restart_and_a_rebuild(
 
 def test_an_entry_removed_meanwhile_is_left_out(cache: Cache, client: CacheClient) -> None:
     [id_] = client.insert((PARIS + user("why?"), "a"))["ids"]
-    read = cache.data_manager.scalars.embeddings
+    read = cache.data_manager.scalars.get_live
 
-    def delete_first(ids: list[int]) -> Any:
+    def delete_first(ids: list[int], now: float) -> Any:
+        cache.data_manager.scalars.get_live = read  # type: ignore[method-assign]
         client.remove("delete_by_id", id_list=[id_])
-        return read(ids)
+        return read(ids, now)
 
-    cache.data_manager.scalars.embeddings = delete_first  # type: ignore[method-assign, assignment]
+    cache.data_manager.scalars.get_live = delete_first  # type: ignore[method-assign, assignment]
     assert_miss(client.query(PARIS + user("why?" + NEAR)))
 
 

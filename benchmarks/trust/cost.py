@@ -24,7 +24,7 @@ def cost_line(product: Product, title: str, model: str, texts: Sequence[str]) ->
         candidates = cache.data_manager.search(model, question.partition, vector, CANDIDATES)
         threshold = cache.threshold(question)
         started = perf_counter()
-        cache.judge.choose(question, cache.judge.judge(question, candidates), threshold)
+        cache.judge.choose(question, cache.judge.judge(question, vector, candidates), threshold)
         microseconds.append(1e6 * (perf_counter() - started))
     cuts = quantiles(microseconds, n=20, method="inclusive")
     return title, f"{len(texts):,}", f"{cuts[9]:.0f}", f"{cuts[18]:.0f}"

@@ -85,11 +85,11 @@ def _judged(
     context = np.stack(turns) if turns and entry.partition == question.partition else None
     wanted = max(cache.settings.top_k, cache.judge.neighbours)
     near = cache.data_manager.search(question.model, entry.partition, embedding, wanted, context)
-    for judged in cache.judge.judge(question, near):
+    for judged in cache.judge.judge(question, embedding, near):
         if judged.candidate.entry.id == entry.id:
             return judged
     stored = cache.data_manager.scalars.embeddings([entry.id])
     if not stored or stored[0].embedder != cache.embedder.name:
         return None
     similarity = float(from_bytes(stored[0].embedding)[: len(embedding)] @ embedding)
-    return cache.judge.judge(question, [Candidate(entry, similarity)])[0]
+    return cache.judge.judge(question, embedding, [Candidate(entry, similarity)])[0]

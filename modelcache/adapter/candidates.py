@@ -32,7 +32,7 @@ def decide(
     def judged(candidates: Sequence[Candidate]) -> tuple[Verdict, Observations]:
         # As a rule the nearest answers or none does, and the others need not be compared word by word.
         for count in (1, most) if judge.nearest_decides(question) else (most,):
-            found = judge.judge(question, candidates, count)
+            found = judge.judge(question, embedding, candidates, count)
             found, observations = _observed(cache, question, found, embedding, common)
             verdict = judge.choose(question, found, threshold)
             if verdict.chosen is not None:

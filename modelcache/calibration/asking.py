@@ -48,17 +48,20 @@ def ask(
     for start in range(0, len(pairs), CHUNK):
         cosines = asked[start : start + CHUNK] @ index.T
         for row, pair in enumerate(pairs[start : start + CHUNK]):
-            found.append(_asked(pair, cosines[row], texts, place, slot_guard))
+            vectors = asked[start + row], index
+            found.append(_asked(pair, cosines[row], vectors, texts, place, slot_guard))
     return found
 
 
 def _asked(
     pair: LabelledPair,
     cosines: NDArray[np.float32],
+    vectors: tuple[Embeddings, Embeddings],
     texts: Sequence[str],
     place: dict[str, int],
     slot_guard: SlotGuard,
 ) -> Asked:
+    """``vectors``: of the asked question, and of all texts."""
     if pair.asked in place and pair.asked != pair.cached:
         cosines[place[pair.asked]] = -1.0
     kept = min(KEPT, len(texts))
@@ -74,6 +77,7 @@ def _asked(
             slot_guard.differences(pair.asked, texts[number]),
             float(cosines[number]),
             tuple(cosines[others].tolist()),
+            (vectors[0], vectors[1][number]),
         )
 
     candidates = nearest[:CANDIDATES].tolist()

@@ -1,4 +1,4 @@
-"""Fit the confidence: words by a logistic regression, all that is seen by boosted trees on top of it."""
+"""Fit the confidence: words and directions by logistic regressions, boosted trees on top of all."""
 
 import math
 from collections import Counter
@@ -14,16 +14,17 @@ from sklearn.linear_model import LogisticRegression
 
 from modelcache.calibration.asking import Asked
 from modelcache.calibration.pairs import folds
-from modelcache.decision.confidence import Pair, Words
+from modelcache.decision.confidence import Directions, Pair, Words
 from modelcache.decision.features import NAMES, NEIGHBOURS, RULES, View, features
 from modelcache.decision.forest import Forest
 
 SEED = 20261122
 FOLDS = 8
-WORD_FOLDS = 5
+SCORE_FOLDS = 5
 # A token that is seen less often says nothing of other texts.
 LEAST_SEEN = 5
 WORDS_STRENGTH = 0.3
+DIRECTIONS_STRENGTH = 0.0005
 TREES: Mapping[str, Any] = {
     "objective": "binary",
     "learning_rate": 0.05,
@@ -40,7 +41,7 @@ TREES: Mapping[str, Any] = {
 ROUNDS = 150
 # What can only speak for one side, so that the fit holds beyond the kinds of pairs it has seen.
 MONOTONE = {
-    **dict.fromkeys(("similarity", "words_score", "same_words", "same_text"), 1),
+    **dict.fromkeys(("similarity", "words_score", "directions_score", "same_words", "same_text"), 1),
     **dict.fromkeys(("words_alike", "content_alike", "pairs_alike", "triples_alike"), 1),
     **dict.fromkeys(("any_rule", *RULES), -1),
 }
@@ -49,6 +50,7 @@ LEAST_PAIRS_IN_LEAF = 40
 # too, and how much each counts.
 SHARES = {1.0: 3.0, 0.1: 1.0, 0.02: 1.0, 0.004: 1.0}
 DIGITS = 5
+TINY = 1e-9
 
 Views = Mapping[str, View]
 Labels = NDArray[np.bool_]
@@ -57,22 +59,31 @@ Labels = NDArray[np.bool_]
 class Fitted:
     """What one language's fit rates pairs by; ``tables`` is its JSON."""
 
-    def __init__(self, words: Mapping[str, Any], forest: Mapping[str, Any]) -> None:
-        self.tables: dict[str, Any] = {"words": words, "forest": forest, "slope": 1.0, "offset": 0.0}
+    def __init__(
+        self, words: Mapping[str, Any], directions: Mapping[str, Any], forest: Mapping[str, Any]
+    ) -> None:
+        self.tables: dict[str, Any] = {"words": words, "directions": directions, "forest": forest}
+        self.tables |= {"slope": 1.0, "offset": 0.0}
         self._words = Words(words)
+        self._directions = Directions(directions)
         self._forest = Forest(forest)
 
     def odds(self, pairs: Sequence[Pair], views: Views, floor: float) -> NDArray[np.float64]:
         """Return the log-odds that each pair is the same question, before they are calibrated."""
-        scores = [self._words.score(views[pair.asked], views[pair.cached]) for pair in pairs]
+        scores = [
+            (
+                self._words.score(views[pair.asked], views[pair.cached]),
+                self._directions.score(pair.embeddings),
+            )
+            for pair in pairs
+        ]
         return self._forest.predict(_rows(pairs, scores, views, floor))
 
 
 def fit(asked: Sequence[Asked], views: Views, floor: float) -> Fitted:
     """Fit to all these questions."""
     labels = np.array([one.pair.same for one in asked])
-    scores = _words_of_others(asked, labels, views)
-    words = _fit_words(asked, labels, views)
+    scores = _scores_of_others(asked, labels, views)
     random = np.random.default_rng(SEED)
     rows, weights = [], []
     for share, weight in SHARES.items():
@@ -87,7 +98,8 @@ def fit(asked: Sequence[Asked], views: Views, floor: float) -> Fitted:
         "monotone_constraints": [MONOTONE.get(name, 0) for name in NAMES],
     }
     booster = lightgbm.train(parameters, data, num_boost_round=ROUNDS)
-    return Fitted(words, _forest_tables(booster.dump_model()["tree_info"]))
+    forest = _forest_tables(booster.dump_model()["tree_info"])
+    return Fitted(_fit_words(asked, labels, views), _fit_directions(asked, labels), forest)
 
 
 def odds_of_others(asked: Sequence[Asked], views: Views, floor: float) -> list[NDArray[np.float64]]:
@@ -121,14 +133,16 @@ def _thinned(asked: Asked, share: float, random: np.random.Generator) -> Pair:
     return replace(asked.own, others=tuple(kept.tolist()))
 
 
-def _rows(pairs: Sequence[Pair], scores: Iterable[float], views: Views, floor: float) -> NDArray[np.float32]:
-    """Return the features of pairs, (len(pairs), features)."""
+def _rows(
+    pairs: Sequence[Pair], scores: Iterable[Sequence[float]], views: Views, floor: float
+) -> NDArray[np.float32]:
+    """Return the features of pairs, (len(pairs), features); ``scores`` by words and by directions."""
     return np.stack(
         [
             features(
-                views[pair.asked], views[pair.cached], pair.rules, pair.similarity, pair.others, floor, score
+                views[pair.asked], views[pair.cached], pair.rules, pair.similarity, pair.others, floor, *both
             )
-            for pair, score in zip(pairs, scores, strict=True)
+            for pair, both in zip(pairs, scores, strict=True)
         ]
     )
 
@@ -153,16 +167,41 @@ def _fit_words(asked: Sequence[Asked], labels: Labels, views: Views) -> dict[str
     }
 
 
-def _words_of_others(asked: Sequence[Asked], labels: Labels, views: Views) -> NDArray[np.float64]:
-    """Return each pair's score by words as told by the pairs of other folds: its own label is not in it."""
-    fold = np.array(folds([one.pair for one in asked], WORD_FOLDS))
-    scores = np.empty(len(asked))
+def _fit_directions(asked: Sequence[Asked], labels: Labels) -> dict[str, Any]:
+    """Weigh products and differences of the embeddings' coordinates, as ``Directions.score`` takes them."""
+    pairs = [one.own.embeddings for one in asked]
+    one, other = (np.stack([pair[side] for pair in pairs if pair is not None]) for side in (0, 1))
+    seen = np.concatenate([one * other, np.abs(one - other)], axis=1)
+    means, spreads = seen.mean(axis=0), seen.std(axis=0) + TINY
+    model = LogisticRegression(C=DIRECTIONS_STRENGTH, max_iter=1000)
+    model.fit((seen - means) / spreads, labels, sample_weight=_balanced(labels))
+    weights = (model.coef_[0] / spreads).astype(float)
+    products, differences = np.split(weights.round(DIGITS), 2)
+    return {
+        "base": float(model.intercept_[0] - means @ weights),
+        "products": products.tolist(),
+        "differences": differences.tolist(),
+    }
+
+
+def _scores_of_others(asked: Sequence[Asked], labels: Labels, views: Views) -> NDArray[np.float64]:
+    """Return each pair's scores by words and by directions as told by the pairs of other folds, (n, 2).
+
+    Its own label is not in them.
+    """
+    fold = np.array(folds([one.pair for one in asked], SCORE_FOLDS))
+    scores = np.empty((len(asked), 2))
     for number in sorted(set(fold.tolist())):
         others = np.flatnonzero(fold != number)
-        words = Words(_fit_words([asked[row] for row in others.tolist()], labels[others], views))
+        fitted = [asked[row] for row in others.tolist()]
+        words = Words(_fit_words(fitted, labels[others], views))
+        directions = Directions(_fit_directions(fitted, labels[others]))
         for row in np.flatnonzero(fold == number).tolist():
             own = asked[row].own
-            scores[row] = words.score(views[own.asked], views[own.cached])
+            scores[row] = (
+                words.score(views[own.asked], views[own.cached]),
+                directions.score(own.embeddings),
+            )
     return scores
 
 

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from modelcache.decision.features import NAMES, View, features, view
 from modelcache.decision.forest import Forest
+from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError
 from modelcache.slots.guard import SlotGuard
 from modelcache.slots.reading import LONGEST
@@ -27,7 +28,7 @@ from modelcache.slots.tokens import HAN
 SHIPPED = Path(__file__).parent / "calibrations"
 CHINESE, OTHER = "chinese", "other"
 HAN_CHARACTER = re.compile(f"[{HAN}]")
-FORMAT = 1
+FORMAT = 2
 REMEMBERED_TEXTS = 2048
 REMEMBERED_CHARS = 256
 
@@ -44,6 +45,8 @@ class Pair:
     """Cosine of their embeddings."""
     others: Sequence[float]
     """Cosines of the asked question and other cached ones that have another answer."""
+    embeddings: tuple[Embeddings, Embeddings] | None = field(default=None, compare=False)
+    """Of the asked question and the cached one, each float32 (dimension,); None: not known."""
 
 
 class Words:
@@ -60,11 +63,35 @@ class Words:
         return self._base + sum(found) / math.sqrt(len(differing) or 1)
 
 
+class Directions:
+    """What it says in which directions two embeddings agree or differ: the cosine counts all alike."""
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self._products = np.array(tables["products"], np.float32)
+        self._differences = np.array(tables["differences"], np.float32)
+        self._base = float(tables["base"])
+        if self._products.shape != self._differences.shape:
+            raise ValueError("its directions are of two lengths")
+
+    @property
+    def dimension(self) -> int:
+        return len(self._products)
+
+    def score(self, embeddings: tuple[Embeddings, Embeddings] | None) -> float:
+        """Return the log-odds by these directions alone; 0 where the embeddings are not known."""
+        if embeddings is None:
+            return 0.0
+        asked, cached = embeddings
+        differing = np.abs(asked - cached)
+        return self._base + float((asked * cached) @ self._products + differing @ self._differences)
+
+
 class LanguageModel:
     """The confidence for one language."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self.words = Words(tables["words"])
+        self.directions = Directions(tables["directions"])
         self.forest = Forest(tables["forest"])
         self.slope, self.offset = (float(tables[name]) for name in ("slope", "offset"))
         self.threshold = float(tables["threshold"])
@@ -84,8 +111,9 @@ class Confidence:
         self._models = {name: LanguageModel(one) for name, one in tables["languages"].items()}
         self._slot_guard = slot_guard
         self._remembering = lru_cache(REMEMBERED_TEXTS)(self._read)
-        for name in (CHINESE, OTHER):
-            self._models[name]
+        self.dimension = self._models[OTHER].directions.dimension
+        if self._models[CHINESE].directions.dimension != self.dimension:
+            raise ValueError("its languages are of two dimensions")
 
     @classmethod
     def load(cls, path: Path, slot_guard: SlotGuard) -> "Confidence":
@@ -109,9 +137,9 @@ class Confidence:
         rows = []
         for pair in [pairs[place] for place in near]:
             cached = self._view(pair.cached)
-            words_score = model.words.score(asked, cached)
+            scores = model.words.score(asked, cached), model.directions.score(pair.embeddings)
             rows.append(
-                features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, words_score)
+                features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, *scores)
             )
         if rows:
             odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset

@@ -53,6 +53,11 @@ def load_confidence(settings: "Settings", embedder: Embedder, slot_guard: SlotGu
                 f"the calibration {settings.calibration} was fitted for the embedder "
                 f"{confidence.embedder!r}, not {embedder.name!r}"
             )
+        if confidence.dimension != embedder.dimension:
+            raise ConfigError(
+                f"the calibration {settings.calibration} was fitted to {confidence.dimension} dimensions, "
+                f"but the embedder makes {embedder.dimension}"
+            )
         return confidence
     if embedder.calibration:
         confidence = Confidence.load(SHIPPED / f"{embedder.calibration}.json", slot_guard)

@@ -1,8 +1,8 @@
 """What a pair of questions looks like to the confidence: numbers on likeness, wording and neighbours.
 
-Beside the cosine of the two embeddings, what was found to tell a rephrasing from another question is how
-crowded the neighbourhood is, which words one text has and the other lacks, and which slots differ. How long
-the texts are is left out: it tells of how the pairs were collected.
+Beside the cosine of the two embeddings, what was found to tell a rephrasing from another question is in
+which directions they differ, how crowded the neighbourhood is, which words one text has and the other
+lacks, and which slots differ. How long the texts are is left out: it tells of how the pairs were collected.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,7 +25,7 @@ NAMES = (
     *("similarity", "gap", "mean_gap", "next", "second", "third", "fourth", "nearer", "crowd"),
     *("words_alike", "content_alike", "words_within", "content_within", "pairs_alike", "triples_alike"),
     *("own_least", "own_most", "length_ratio", "small_differ"),
-    *("same_words", "same_text", "any_rule", "words_score"),
+    *("same_words", "same_text", "any_rule", "words_score", "directions_score"),
     *RULES,
 )
 CROWD_WIDTH = 0.02
@@ -74,6 +74,7 @@ def features(
     others: Sequence[float],
     floor: float,
     words_score: float,
+    directions_score: float,
 ) -> NDArray[np.float32]:
     """Return the values of ``NAMES``, float32 (len(NAMES),).
 
@@ -106,6 +107,7 @@ def features(
         asked.folded == cached.folded,
         bool(rules),
         words_score,
+        directions_score,
         *[rule in rules for rule in RULES],
     ]
     return np.array(values, np.float32)

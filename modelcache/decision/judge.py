@@ -7,8 +7,9 @@ from modelcache.decision.confidence import Confidence, Pair
 from modelcache.decision.conversations import CONTEXT, Conversations
 from modelcache.decision.features import NEIGHBOURS
 from modelcache.decision.rerank import Reranker
-from modelcache.embedding.base import Thresholds
+from modelcache.embedding.base import Embeddings, Thresholds
 from modelcache.manager.data_manager import Candidate
+from modelcache.manager.reconcile import from_bytes
 from modelcache.processor.post import first
 from modelcache.processor.pre import Question, differing_part, last_turn
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
@@ -93,11 +94,15 @@ class Judge:
         return self._post_process is first and self._reranker is None and not question.without_context
 
     def judge(
-        self, question: Question, candidates: Sequence[Candidate], count: int | None = None
+        self,
+        question: Question,
+        embedding: Embeddings,
+        candidates: Sequence[Candidate],
+        count: int | None = None,
     ) -> list[Judged]:
         """Return the first ``count`` candidates, or all, in their order: the most alike first.
 
-        The others are their neighbours only.
+        The others are their neighbours only. ``embedding`` is that of the question, without its context.
         """
         neighbours, candidates = candidates, candidates[:count]
         texts = [_compared(question, candidate) for candidate in candidates]
@@ -126,7 +131,13 @@ class Judge:
             here = [one for one in neighbours if one.entry.id not in elsewhere]
             shares = self._confidence.rate(
                 [
-                    Pair(*pair, found, candidate.similarity, _others(candidate, here))
+                    Pair(
+                        *pair,
+                        found,
+                        candidate.similarity,
+                        _others(candidate, here),
+                        _embeddings(embedding, candidate),
+                    )
                     for candidate, pair, found in zip(candidates, texts, rules, strict=True)
                 ]
             )
@@ -158,6 +169,12 @@ def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
     if question.without_context:
         return last_turn(question.dialogue), last_turn(candidate.entry.question)
     return differing_part(question.dialogue, candidate.entry.question)
+
+
+def _embeddings(asked: Embeddings, candidate: Candidate) -> tuple[Embeddings, Embeddings] | None:
+    """Return those of both questions without their contexts, which follow in a row."""
+    cached = from_bytes(candidate.entry.embedding)[: len(asked)]
+    return (asked, cached) if len(cached) == len(asked) else None
 
 
 def _others(candidate: Candidate, candidates: Sequence[Candidate]) -> list[float]:

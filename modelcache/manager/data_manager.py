@@ -143,19 +143,13 @@ class SSDataManager:
     def _told_apart(
         self, candidates: Sequence[Candidate], embedding: Embeddings, context: Embeddings
     ) -> list[Candidate]:
-        """Compare the last turns and the earlier ones each by themselves; what was removed is left out."""
-        kept = {
-            row.id: from_bytes(row.embedding).reshape(-1, len(embedding))
-            for row in (self.scalars.embeddings([one.entry.id for one in candidates]) if candidates else ())
-        }
+        """Compare the last turns and the earlier ones each by themselves."""
+        kept = [from_bytes(one.entry.embedding).reshape(-1, len(embedding)) for one in candidates]
         return [
             Candidate(
-                candidate.entry,
-                float(kept[candidate.entry.id][0] @ embedding),
-                float((kept[candidate.entry.id][1:] * context).sum(axis=1).min()),
+                candidate.entry, float(own[0] @ embedding), float((own[1:] * context).sum(axis=1).min())
             )
-            for candidate in candidates
-            if candidate.entry.id in kept
+            for candidate, own in zip(candidates, kept, strict=True)
         ]
 
     def _live_among(self, hits: Sequence[VectorHit], partition: str, k: int) -> list[Candidate]:

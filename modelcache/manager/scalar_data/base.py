@@ -51,6 +51,8 @@ class CachedAnswer:
     expires_at: float | None
     observed: int = 0
     """1 where the store has observations of the entry, otherwise 0."""
+    embedding: bytes = b""
+    """As it was inserted; only ``get_live`` reads it."""
 
 
 @dataclass(frozen=True, slots=True)

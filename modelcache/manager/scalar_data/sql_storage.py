@@ -217,8 +217,9 @@ class SqlStorage(ScalarStore):
         with self.reading() as cursor:
             for chunk in chunks(ids, ID_CHUNK):
                 cursor.execute(
-                    f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) "
-                    f"AND {ID_AND_LIVE} AND (expires_at IS NULL OR expires_at > ?)",
+                    f"SELECT {ANSWER_COLUMNS}, embedding_data FROM modelcache_llm_answer "
+                    f"WHERE id IN ({marks(chunk)}) AND {ID_AND_LIVE} "
+                    "AND (expires_at IS NULL OR expires_at > ?)",
                     (*chunk, now),
                 )
                 found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
