@@ -16,6 +16,9 @@ CANDIDATES = NEIGHBOURS + 1
 # Neighbours that are kept, to make smaller caches of.
 KEPT = 300
 CHUNK = 1000
+SEED = 20261122
+# Of the others, so many are left in the caches whose nearest entry is a stranger.
+STRANGER_SHARES = (0.3, 0.1, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Asked:
     """Where among them its own is; -1: it is not."""
     cosines: NDArray[np.float32]
     """Of the nearest besides its own, falling."""
+    strangers: tuple[Pair, ...]
+    """It and the nearest besides its own in sparser caches, half of which hold its own too."""
 
 
 def ask(
@@ -44,12 +49,13 @@ def ask(
     place = {text: number for number, text in enumerate(texts)}
     first = {pair.cached: row for row, pair in reversed(list(enumerate(pairs)))}
     index = cached[[first[text] for text in texts]]
+    random = np.random.default_rng(SEED)
     found = []
     for start in range(0, len(pairs), CHUNK):
         cosines = asked[start : start + CHUNK] @ index.T
         for row, pair in enumerate(pairs[start : start + CHUNK]):
             vectors = asked[start + row], index
-            found.append(_asked(pair, cosines[row], vectors, texts, place, slot_guard))
+            found.append(_asked(pair, cosines[row], vectors, texts, place, slot_guard, random))
     return found
 
 
@@ -60,6 +66,7 @@ def _asked(
     texts: Sequence[str],
     place: dict[str, int],
     slot_guard: SlotGuard,
+    random: np.random.Generator,
 ) -> Asked:
     """``vectors``: of the asked question, and of all texts."""
     if pair.asked in place and pair.asked != pair.cached:
@@ -69,8 +76,8 @@ def _asked(
     nearest = nearest[np.argsort(-cosines[nearest], kind="stable")]
     own = place[pair.cached]
 
-    def compared(number: int, count: int) -> Pair:
-        others = nearest[:count][nearest[:count] != number]
+    def compared(number: int, among: NDArray[np.int64]) -> Pair:
+        others = among[among != number]
         return Pair(
             pair.asked,
             texts[number],
@@ -80,11 +87,19 @@ def _asked(
             (vectors[0], vectors[1][number]),
         )
 
+    def stranger(share: float) -> Pair | None:
+        left = nearest[(random.random(kept) < share) & (nearest != own)][:CANDIDATES]
+        if not len(left):
+            return None
+        among = np.append(left, own) if random.random() < 0.5 else left
+        return compared(int(left[0]), among[np.argsort(-cosines[among], kind="stable")][:CANDIDATES])
+
     candidates = nearest[:CANDIDATES].tolist()
     return Asked(
         pair=pair,
-        own=compared(own, CANDIDATES),
-        candidates=tuple(compared(number, CANDIDATES) for number in candidates),
+        own=compared(own, nearest[:CANDIDATES]),
+        candidates=tuple(compared(number, nearest[:CANDIDATES]) for number in candidates),
         own_place=candidates.index(own) if own in candidates else -1,
         cosines=cosines[nearest[nearest != own]],
+        strangers=tuple(one for share in STRANGER_SHARES if (one := stranger(share)) is not None),
     )

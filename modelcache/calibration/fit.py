@@ -49,6 +49,8 @@ LEAST_PAIRS_IN_LEAF = 40
 # The same pair in caches that hold this share of the others, so that a sparse neighbourhood is known
 # too, and how much each counts.
 SHARES = {1.0: 3.0, 0.1: 1.0, 0.02: 1.0, 0.004: 1.0}
+# How much a question's nearest stranger counts, which is another question whatever it looks like.
+STRANGER_WEIGHT = 0.3
 DIGITS = 5
 TINY = 1e-9
 
@@ -70,13 +72,7 @@ class Fitted:
 
     def odds(self, pairs: Sequence[Pair], views: Views, floor: float) -> NDArray[np.float64]:
         """Return the log-odds that each pair is the same question, before they are calibrated."""
-        scores = [
-            (
-                self._words.score(views[pair.asked], views[pair.cached]),
-                self._directions.score(pair.embeddings),
-            )
-            for pair in pairs
-        ]
+        scores = [_scores(pair, self._words, self._directions, views) for pair in pairs]
         return self._forest.predict(_rows(pairs, scores, views, floor))
 
 
@@ -85,12 +81,19 @@ def fit(asked: Sequence[Asked], views: Views, floor: float) -> Fitted:
     labels = np.array([one.pair.same for one in asked])
     scores = _scores_of_others(asked, labels, views)
     random = np.random.default_rng(SEED)
+    words, directions = _fit_words(asked, labels, views), _fit_directions(asked, labels)
     rows, weights = [], []
     for share, weight in SHARES.items():
         pairs = [_thinned(one, share, random) for one in asked]
         rows.append(_rows(pairs, scores, views, floor))
         weights.append(_balanced(labels) * weight)
-    targets = np.tile(labels, len(SHARES)).astype(float)
+    known = {one.pair.cached for one in asked}
+    strangers = [pair for one in asked for pair in one.strangers if pair.cached in known]
+    by = Words(words), Directions(directions)
+    stranger_scores = [_scores(pair, *by, views) for pair in strangers]
+    rows.append(_rows(strangers, stranger_scores, views, floor))
+    weights.append(np.full(len(strangers), STRANGER_WEIGHT))
+    targets = np.concatenate([np.tile(labels, len(SHARES)), np.zeros(len(strangers))]).astype(float)
     data = lightgbm.Dataset(np.concatenate(rows), targets, weight=np.concatenate(weights))
     parameters = {
         **TREES,
@@ -98,8 +101,7 @@ def fit(asked: Sequence[Asked], views: Views, floor: float) -> Fitted:
         "monotone_constraints": [MONOTONE.get(name, 0) for name in NAMES],
     }
     booster = lightgbm.train(parameters, data, num_boost_round=ROUNDS)
-    forest = _forest_tables(booster.dump_model()["tree_info"])
-    return Fitted(_fit_words(asked, labels, views), _fit_directions(asked, labels), forest)
+    return Fitted(words, directions, _forest_tables(booster.dump_model()["tree_info"]))
 
 
 def odds_of_others(asked: Sequence[Asked], views: Views, floor: float) -> list[NDArray[np.float64]]:
@@ -145,6 +147,10 @@ def _rows(
             for pair, both in zip(pairs, scores, strict=True)
         ]
     )
+
+
+def _scores(pair: Pair, words: Words, directions: Directions, views: Views) -> tuple[float, float]:
+    return words.score(views[pair.asked], views[pair.cached]), directions.score(pair.embeddings)
 
 
 def _fit_words(asked: Sequence[Asked], labels: Labels, views: Views) -> dict[str, Any]:
@@ -197,11 +203,7 @@ def _scores_of_others(asked: Sequence[Asked], labels: Labels, views: Views) -> N
         words = Words(_fit_words(fitted, labels[others], views))
         directions = Directions(_fit_directions(fitted, labels[others]))
         for row in np.flatnonzero(fold == number).tolist():
-            own = asked[row].own
-            scores[row] = (
-                words.score(views[own.asked], views[own.cached]),
-                directions.score(own.embeddings),
-            )
+            scores[row] = _scores(asked[row].own, words, directions, views)
     return scores
 
 
