@@ -102,6 +102,22 @@ def test_more_than_the_cosine_counts(
     assert shares[0] > shares[1]
 
 
+@pytest.mark.parametrize(
+    ("asked", "cached"),
+    [
+        ("请问你是谁？", "你是谁?"),
+        ("请问如何重置密码", "怎么重置密码？"),
+        ("How can I sell a car?", "How do I sell a car?"),
+    ],
+)
+def test_politeness_and_form_alone_make_no_other_question(
+    shipped: Confidence, asked: str, cached: str
+) -> None:
+    assert rated(shipped, asked, cached, 0.96) > 0.9
+    [share] = shipped.rate([Pair(asked, cached, ("negation",), 0.96, ())])
+    assert share < 0.9
+
+
 @pytest.mark.parametrize("asked", ["", "?", "a", "ε" * 3000, "😀", "a\0b", "\ud800", "你" * 3000])
 def test_any_text_is_rated(shipped: Confidence, asked: str) -> None:
     assert 0.0 <= rated(shipped, asked, "How are you?", 0.9) <= 1.0

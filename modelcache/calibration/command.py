@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from modelcache.calibration import curve
 from modelcache.calibration.asking import Asked, ask
 from modelcache.calibration.curve import Outcomes, Point
 from modelcache.calibration.pairs import LabelledPair, read_pairs
-from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, language_of
+from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, Pair, language_of
 from modelcache.decision.factory import load_confidence
-from modelcache.decision.features import NAMES, view
+from modelcache.decision.features import NAMES, View, differ_in_form_only, view
 from modelcache.decision.shadow_report import RIGHT, SCORES, WRONG
 from modelcache.decision.verified import wilson_95
 from modelcache.embedding.base import Embedder, Embeddings
@@ -31,6 +31,7 @@ from modelcache.slots.guard import SlotGuard
 
 WRONG_SHARE = 0.05
 LEAST_PAIRS = 500
+LEAST_FORMS = 20
 BATCH = 64
 # Nobody reuses an answer at a smaller confidence, and so few of those above are further away.
 REUSED = 0.3
@@ -207,15 +208,23 @@ def _fit(
         }
         odds = fit.odds_of_others(asked, views, floor)
         own = [row for row, one in enumerate(asked) if one.own_place >= 0]
-        own_odds = np.array([odds[row][asked[row].own_place] for row in own])
-        slope, offset = fit.platt(own_odds, np.array([asked[row].pair.same for row in own]))
-        shares[name] = [1 / (1 + np.exp(-(slope * one + offset))) for one in odds]
+        odds_of_own = np.array([odds[row][asked[row].own_place] for row in own])
+        slope, offset = fit.platt(odds_of_own, np.array([asked[row].pair.same for row in own]))
+        form_only = _form_only(asked, views)
+        shares[name] = [
+            np.maximum(
+                1 / (1 + np.exp(-(slope * of_one + offset))),
+                [form_only if _is_form(pair, views) else 0.0 for pair in one.candidates],
+            )
+            for of_one, one in zip(odds, asked, strict=True)
+        ]
         rated = np.array([shares[name][row][asked[row].own_place] for row in own])
         point = curve.outcomes(asked, shares[name]).recommended(wrong_share)
         tables[name] = fit.fit(asked, views, floor).tables | {
             "slope": slope,
             "offset": offset,
             "threshold": point.threshold,
+            "form_only": form_only,
             "least": _least([asked[row].own.similarity for row in own], rated),
         }
     whole = {
@@ -226,6 +235,16 @@ def _fit(
         "languages": tables,
     }
     return whole, shares
+
+
+def _form_only(asked: Sequence[Asked], views: Mapping[str, View]) -> float:
+    """Return the share of the same questions among pairs that differ in form only; 0 if these are few."""
+    same = [one.pair.same for one in asked if one.own.asked != one.own.cached and _is_form(one.own, views)]
+    return round((sum(same) + 1) / (len(same) + 2), 4) if len(same) >= LEAST_FORMS else 0.0
+
+
+def _is_form(pair: Pair, views: Mapping[str, View]) -> bool:
+    return not pair.rules and differ_in_form_only(views[pair.asked], views[pair.cached])
 
 
 def _least(similarities: Sequence[float], rated: NDArray[np.float64]) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from modelcache.decision.features import NAMES, View, features, view
+from modelcache.decision.features import NAMES, View, differ_in_form_only, features, view
 from modelcache.decision.forest import Forest
 from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError
@@ -97,6 +97,8 @@ class LanguageModel:
         self.threshold = float(tables["threshold"])
         self.least = float(tables["least"])
         """Pairs of a smaller cosine are hardly ever the same: they are rated 0, which costs nothing."""
+        self.form_only = float(tables["form_only"])
+        """How many of those that differ in form only are the same: no such pair is rated less."""
 
 
 class Confidence:
@@ -135,15 +137,19 @@ class Confidence:
             place for place, pair in enumerate(pairs) if not shares[place] and pair.similarity >= model.least
         ]
         rows = []
+        at_least = []
         for pair in [pairs[place] for place in near]:
             cached = self._view(pair.cached)
             scores = model.words.score(asked, cached), model.directions.score(pair.embeddings)
             rows.append(
                 features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, *scores)
             )
+            form_only = not pair.rules and differ_in_form_only(asked, cached)
+            at_least.append(model.form_only if form_only else 0.0)
         if rows:
             odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset
-            for place, share in zip(near, (1.0 / (1.0 + np.exp(-odds))).tolist(), strict=True):
+            rated = np.maximum(1.0 / (1.0 + np.exp(-odds)), at_least)
+            for place, share in zip(near, rated.tolist(), strict=True):
                 shares[place] = share
         return shares
 
