@@ -22,9 +22,6 @@ BUSY_SECONDS = 10.0
 PAGE_BYTES = 8192
 # A batch of some thousand entries and the pages of its indexes; each connection has its own cache.
 CACHE_KIB = 16_384
-# So much of the file is read where the system keeps it, without a call and a copy for each page: rows of
-# a large store are read in a third of the time. It is what SQLite maps at most as it is commonly built.
-MAPPED_BYTES = 2**31 - 2**16
 
 # A list of statements for each version of the schema; a change to it is one more list.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -285,7 +282,6 @@ def _connector(path: Path) -> Callable[[], sqlite3.Connection]:
         # Only a new file takes this.
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: the log is synced at every commit, so what was acknowledged survives a power cut too.
         connection.execute("PRAGMA synchronous = FULL")
