@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from modelcache.core import Cache
+from modelcache.decision.factory import make_judge
+from modelcache.embedding.e5 import E5Embedder
 from modelcache.manager.data_manager import Candidate
 from modelcache.manager.scalar_data.base import CachedAnswer
 from modelcache.processor.post import first, random_one
@@ -12,6 +15,7 @@ from modelcache.processor.pre import Message, make_question
 from modelcache.settings import make_settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
+from modelcache.slots.guard import SlotGuard
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR
@@ -19,8 +23,8 @@ from tests.hash_embedder import NEAR
 QUESTION = make_question("m", {}, [Message("user", "q")], make_settings({}))
 
 
-def candidate(similarity: float, fingerprint: str = "f", id_: int = 1) -> Candidate:
-    return Candidate(CachedAnswer(id_, "k", "p", fingerprint, "q", "a", 0, None), similarity)
+def candidate(similarity: float, fingerprint: str = "f", id_: int = 1, question: str = "q") -> Candidate:
+    return Candidate(CachedAnswer(id_, "k", "p", fingerprint, question, "a", 0, None), similarity)
 
 
 def accepts(judge: SimilarityEvaluation, asked: Candidate, threshold: float) -> bool:
@@ -124,3 +128,18 @@ def test_random_one_answers_with_any_accepted_entry(make_app: AppFactory) -> Non
     client.insert(("q" + NEAR, "near"), ("q" + NEAR + NEAR, "nearer"), ("far away", "far"))
     answers = {client.query("q", threshold=0.5)["answer"] for _ in range(100)}
     assert answers == {"near", "nearer"}
+
+
+def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
+    settings = make_settings({})
+    embedder = E5Embedder()
+    judge = make_judge(settings, embedder, get_evaluation(settings), SlotGuard.from_settings(settings), None)
+    found = [
+        candidate(similarity, f"f{id_}", id_, f"user###other {id_}")
+        for id_, similarity in enumerate((0.99, 0.97, 0.5, 0.96, 0.4))
+    ]
+    assert judge.worth_judging(QUESTION, found, 0.5) == 4
+    assert judge.worth_judging(QUESTION, found[2:3], 0.5) == 0
+    assert judge.worth_judging(QUESTION, found, 0.0) == 5
+    far = found[4]
+    assert [one.confidence for one in judge.judge(QUESTION, np.zeros(384, np.float32), [far])] == [0.0]

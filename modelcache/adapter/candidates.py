@@ -31,7 +31,8 @@ def decide(
 
     def judged(candidates: Sequence[Candidate]) -> tuple[Verdict, Observations]:
         # As a rule the nearest answers or none does, and the others need not be compared word by word.
-        for count in (1, most) if judge.nearest_decides(question) else (most,):
+        worth = max(1, judge.worth_judging(question, candidates[:most], threshold))
+        for count in (1, worth) if worth > 1 and judge.nearest_decides(question) else (worth,):
             found = judge.judge(question, embedding, candidates, count)
             found, observations = _observed(cache, question, found, embedding, common)
             verdict = judge.choose(question, found, threshold)

@@ -153,6 +153,10 @@ class Confidence:
                 shares[place] = share
         return shares
 
+    def least(self, asked: str) -> float:
+        """Return the cosine under which any other text than this is rated 0."""
+        return self._models[language_of(asked)].least
+
     def threshold(self, asked: str) -> float:
         """Return from which confidence on an answer to this text is reused, unless a user sets another."""
         return self._models[language_of(asked)].threshold

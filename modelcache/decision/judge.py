@@ -93,6 +93,14 @@ class Judge:
         """Tell whether the nearest candidate answers if it may, whatever the others are."""
         return self._post_process is first and self._reranker is None and not question.without_context
 
+    def worth_judging(self, question: Question, candidates: Sequence[Candidate], threshold: float) -> int:
+        """Return how many of the first candidates it takes to judge all that may reach the threshold."""
+        if self._confidence is None or threshold <= 0 or self.is_long(question):
+            return len(candidates)
+        least = self._confidence.least(question.text)
+        near = [place for place, one in enumerate(candidates, start=1) if one.similarity >= least]
+        return near[-1] if near else 0
+
     def judge(
         self,
         question: Question,
