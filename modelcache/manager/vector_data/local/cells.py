@@ -35,7 +35,7 @@ CHUNK_ROWS = 20_000
 # nearer than all but FIELD of them; but not fewer than LEAST, nor more than this many times the square root
 # of their number. Measured on questions near cached ones and on others, from 20,000 to 1,000,000 vectors: the
 # recall of the ten nearest stays over 0.99, at less than half the codes that a fixed number of cells takes.
-REACH = 0.56
+REACH = 0.6
 FIELD = 0.3
 LEAST = 90
 PROBES_PER_ROOT = 6.0

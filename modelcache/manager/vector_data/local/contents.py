@@ -12,7 +12,7 @@ from modelcache.manager.vector_data.local.lookup import Keys, SlotLookup, Slots
 from modelcache.manager.vector_data.local.rows import DEAD, Arrays, Rows
 
 # Candidates ranked by their vectors for one search of a large partition; codes alone rank too roughly.
-CANDIDATES = 128
+CANDIDATES = 200
 CANDIDATES_PER_HIT = 8
 WIDEN_BY = 8
 
