@@ -34,7 +34,7 @@ CHUNK_ROWS = 20_000
 # Which cells to look into: those nearer than this share of the way from the nearest cell to the one that is
 # nearer than all but FIELD of them; but not fewer than LEAST, nor more than this many times the square root
 # of their number. Measured on questions near cached ones and on others, from 20,000 to 1,000,000 vectors: the
-# recall of the ten nearest stays over 0.99, at less than half the codes that a fixed number of cells takes.
+# recall of the five nearest stays over 0.99, at about half the codes that a fixed number of cells takes.
 REACH = 0.6
 FIELD = 0.3
 LEAST = 90
