@@ -19,7 +19,7 @@ class HashEmbedder(Embedder):
 
     name = "hash-v1"
     dimension = 32
-    thresholds = Thresholds(short=0.9, long=0.95, context=0.9)
+    thresholds = Thresholds(short=0.9, long=0.95, context=0.9, answered=0.9)
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "HashEmbedder":

@@ -1,10 +1,12 @@
 """Whether an entry belongs to the conversation that a question is asked in, or the question needs none."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelcache.decision.standing import Standing
+from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import SYSTEM, Message, Question, turns_in
+from modelcache.processor.pre import SYSTEM, Message, Question, normalise, turns_in
 from modelcache.slots.guard import SlotGuard
 
 if TYPE_CHECKING:
@@ -12,27 +14,41 @@ if TYPE_CHECKING:
 
 CONTEXT = "context"
 USER = "user"
+ASSISTANT = "assistant"
 # What a conversation is about is read from the beginnings of its latest turns, so that the cost is bounded.
 TURNS_READ = 8
 CHARS_READ = 256
 # The kinds of things that a conversation may be about, without its last turn naming them again.
 SUBJECTS = ("name", "language")
+# A reply of fewer bytes may be a phrase that answers anything; so many are about 100 letters or 32 characters
+# of Chinese.
+TELLING_BYTES = 96
 
 
 class Conversations:
     """Compares the earlier turns of a question with a candidate's; safe to call from many threads."""
 
-    def __init__(self, slot_guard: SlotGuard, standing: Standing, threshold: float) -> None:
-        """``threshold`` is the cosine from which on two earlier turns count as the same."""
+    def __init__(
+        self, slot_guard: SlotGuard, standing: Standing, threshold: float, answered: float | None = None
+    ) -> None:
+        """``threshold`` is the cosine from which on two earlier turns count as the same.
+
+        ``answered`` is that of a user's turns which got one and the same reply; None: it is no other.
+        """
         self._slot_guard = slot_guard
         self._standing = standing
         self._threshold = threshold
+        self._answered = threshold if answered is None else answered
 
     @classmethod
-    def from_settings(cls, settings: "Settings", slot_guard: SlotGuard, calibrated: float) -> "Conversations":
-        """Take the embedder's calibrated threshold unless the settings name one."""
-        threshold = calibrated if settings.context_threshold is None else settings.context_threshold
-        return cls(slot_guard, Standing.shipped(), threshold)
+    def from_settings(
+        cls, settings: "Settings", slot_guard: SlotGuard, calibrated: Thresholds
+    ) -> "Conversations":
+        """Take the embedder's calibrated thresholds unless the settings name one, which holds for all turns."""
+        standing = Standing.shipped()
+        if settings.context_threshold is not None:
+            return cls(slot_guard, standing, settings.context_threshold)
+        return cls(slot_guard, standing, calibrated.context, calibrated.answered)
 
     def veto(self, question: Question, candidate: Candidate) -> str:
         """Return the rule that refuses the candidate of a question with earlier turns, "" if none does.
@@ -46,8 +62,7 @@ class Conversations:
         # Fails only where a content looks like a turn's beginning: who said what is unknown then.
         if [message.role for message in asked] != [role for role, _ in cached]:
             return CONTEXT
-        # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
-        if max(0.0, round(candidate.context_similarity, 6)) < self._threshold:
+        if not self._is_alike(question, candidate, cached):
             return CONTEXT
         last = _last_turn(asked)
         rule = self._slot_guard.compare(asked[last].content, cached[last][1])
@@ -56,6 +71,16 @@ class Conversations:
         others = (place for place in range(len(asked)) if place != last)
         differ = any(self._slot_guard.compare(asked[place].content, cached[place][1]) for place in others)
         return CONTEXT if differ else ""
+
+    def _is_alike(self, question: Question, candidate: Candidate, cached: Sequence[tuple[str, str]]) -> bool:
+        """Tell whether the earlier turns that are compared by meaning say the same."""
+        # An entry that was cached without a conversation has no earlier turns to compare.
+        for place, similarity in zip(question.context_places, candidate.context_similarities, strict=False):
+            told = self._answered if _got_one_reply(question.messages, cached, place) else self._threshold
+            # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
+            if max(0.0, round(similarity, 6)) < told:
+                return False
+        return True
 
     def stands_alone(self, question: Question) -> bool:
         """Tell whether a question has earlier turns and means the same without them; in doubt it does not."""
@@ -76,6 +101,14 @@ class Conversations:
         slots = self._slot_guard.read(text)
         found = {subject for subject in SUBJECTS if (subject, subject) in slots.values}
         return found | {"name"} if slots.names or slots.titles else found
+
+
+def _got_one_reply(asked: Sequence[Message], cached: Sequence[tuple[str, str]], place: int) -> bool:
+    """Tell whether the turns here are a user's, and the same reply of some length follows on both."""
+    if asked[place].role != USER or asked[place + 1].role != ASSISTANT:
+        return False
+    reply = normalise(asked[place + 1].content)
+    return len(reply.encode()) >= TELLING_BYTES and reply == normalise(cached[place + 1][1])
 
 
 def _last_turn(messages: tuple[Message, ...]) -> int:

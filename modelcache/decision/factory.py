@@ -35,7 +35,7 @@ def make_judge(
     return Judge(
         evaluation,
         slot_guard,
-        Conversations.from_settings(settings, slot_guard, embedder.thresholds.context),
+        Conversations.from_settings(settings, slot_guard, embedder.thresholds),
         POST_PROCESSES[settings.post_process],
         embedder.thresholds,
         confidence,

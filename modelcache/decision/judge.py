@@ -16,6 +16,9 @@ from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
 
 RERANK = "rerank"
+# How much higher the odds are at the same point of the same conversation. A calibration is fitted to the nearest
+# of thousands of questions; the few that are asked next here are less like each other.
+SAME_CONVERSATION = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,10 @@ class Judge:
                     for candidate, pair, found in zip(candidates, texts, rules, strict=True)
                 ]
             )
+            shares = [
+                _likelier(share) if candidate.context_similarities and veto != CONTEXT else share
+                for share, candidate, veto in zip(shares, candidates, vetoes, strict=True)
+            ]
         return [
             Judged(candidate, share, veto)
             for candidate, share, veto in zip(candidates, shares, vetoes, strict=True)
@@ -188,6 +195,11 @@ def _embeddings(asked: Embeddings, candidate: Candidate) -> tuple[Embeddings, Em
 def _others(candidate: Candidate, candidates: Sequence[Candidate]) -> list[float]:
     answer = candidate.entry.answer
     return [other.similarity for other in candidates if other.entry.answer != answer]
+
+
+def _likelier(share: float) -> float:
+    """Return the share inside the same conversation."""
+    return SAME_CONVERSATION * share / (1.0 + (SAME_CONVERSATION - 1.0) * share)
 
 
 def _between(cosine: float, knee: float, height: float) -> float:

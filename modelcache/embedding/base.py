@@ -21,12 +21,13 @@ class Thresholds:
 
     A cosine means nothing across embedders (some score unrelated texts 0.8), so each embedder
     brings its own; ``long`` is for texts over the setting ``long_text_chars``, ``context`` for the earlier
-    turns of two conversations with like last turns.
+    turns of two conversations with like last turns, ``answered`` for those of them that got the same reply.
     """
 
     short: float
     long: float
     context: float
+    answered: float
 
     @property
     def different(self) -> float:

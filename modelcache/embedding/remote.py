@@ -18,7 +18,7 @@ PATHS = {"openai": "/v1/embeddings", "ollama": "/api/embed"}
 
 # Nothing is known about the model behind the server, so only near-identical texts match until
 # its user has calibrated it and set MODELCACHE_SIMILARITY_THRESHOLD.
-THRESHOLDS = Thresholds(short=0.97, long=0.99, context=0.97)
+THRESHOLDS = Thresholds(short=0.97, long=0.99, context=0.97, answered=0.93)
 
 
 class _PassingError(EmbeddingError):

@@ -26,7 +26,7 @@ WEIGHTS_FILES = ("pytorch_model.bin", "model.safetensors")
 TOKENIZER_OPTIONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 # Published with the reference for text2vec-base-chinese; not measured here.
-THRESHOLDS = Thresholds(short=0.95, long=0.95, context=0.95)
+THRESHOLDS = Thresholds(short=0.95, long=0.95, context=0.95, answered=0.9)
 
 # What reading a damaged or foreign file was seen to raise in torch, transformers and their readers.
 _UNREADABLE = (

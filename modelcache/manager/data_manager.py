@@ -39,8 +39,8 @@ class Candidate:
     entry: CachedAnswer
     similarity: float
     """Cosine of the two questions' embeddings, -1..1."""
-    context_similarity: float = 1.0
-    """The least cosine of two earlier turns at the same place, where they are compared by meaning."""
+    context_similarities: tuple[float, ...] = ()
+    """The cosine of each two earlier turns at the same place that are compared by meaning, oldest first."""
 
 
 class SSDataManager:
@@ -146,9 +146,7 @@ class SSDataManager:
         """Compare the last turns and the earlier ones each by themselves."""
         kept = [from_bytes(one.entry.embedding).reshape(-1, len(embedding)) for one in candidates]
         return [
-            Candidate(
-                candidate.entry, float(own[0] @ embedding), float((own[1:] * context).sum(axis=1).min())
-            )
+            Candidate(candidate.entry, float(own[0] @ embedding), tuple((own[1:] * context).sum(axis=1).tolist()))
             for candidate, own in zip(candidates, kept, strict=True)
         ]
 

@@ -51,6 +51,8 @@ class Question:
     messages: tuple[Message, ...]
     context: tuple[str, ...] = ()
     """The earlier turns that are compared by meaning, oldest first; the others are in the partition."""
+    context_places: tuple[int, ...] = ()
+    """Where in ``messages`` these are."""
     without_context: str = ""
     """The partition of the same question asked without its earlier turns; "" where it has none, and
     where they are not compared by themselves."""
@@ -101,6 +103,9 @@ def make_question(
         dialogue=splice(messages),
         messages=tuple(messages),
         context=tuple(turn.content.strip() for turn in context),
+        context_places=tuple(
+            place for place, message in enumerate(messages) if any(message is turn for turn in context)
+        ),
         without_context=partition(system) if by_meaning and earlier else "",
     )
 

@@ -1,9 +1,10 @@
 """Two texts' slots side by side: the first rule by which they differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from modelcache.slots.clock import unlike
 from modelcache.slots.directions import change_places
+from modelcache.slots.durations import Duration, agreed
 from modelcache.slots.reading import Slots, stem_of
 from modelcache.slots.tables import Tables
 from modelcache.slots.tokens import SMALL_WORDS
@@ -38,10 +39,17 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     alike = _likeness(asked.words, cached.words)
     further = _further(asked.words, cached.words)
     close = alike >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_WORDS)
-    yield from _numbers(asked, cached)
+    same = agreed(asked.durations, cached.durations)
+    yield from _numbers(asked, cached, same)
     if _times(asked, cached):
         yield "time"
-    yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED)
+    yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED, same)
+    if asked.durations and cached.durations and not same:
+        yield "unit"
+    for amount, units in asked.measures.items():
+        # 100 dollars in euros is not 100 euros in dollars.
+        if amount in cached.measures and not units & cached.measures[amount]:
+            yield amount[0]
     akin = _likeness(asked.content, cached.content)
     if max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE) and change_places(
         asked.links, cached.links
@@ -76,10 +84,11 @@ def _of(slots: Slots, rule: str, axis: str | None = None) -> frozenset[str]:
     return slots.values.get((rule, axis or rule), frozenset())
 
 
-def _numbers(asked: Slots, cached: Slots) -> Iterator[str]:
+def _numbers(asked: Slots, cached: Slots, same: Sequence[tuple[Duration, Duration]]) -> Iterator[str]:
     """Compare numbers where both texts have some; one more or less is often said in passing."""
-    ours = asked.numbers.keys() - cached.numbers.keys() - cached.vague
-    theirs = cached.numbers.keys() - asked.numbers.keys() - asked.vague
+    # Two weeks and 14 days agree, whatever their numbers.
+    ours = asked.numbers.keys() - cached.numbers.keys() - cached.vague - {one.number for one, _ in same}
+    theirs = cached.numbers.keys() - asked.numbers.keys() - asked.vague - {other.number for _, other in same}
     if (ours and (theirs or cached.vague)) or (theirs and asked.vague):
         if _apart({asked.numbers[value] for value in ours}, {cached.numbers[value] for value in theirs}):
             return
@@ -101,12 +110,17 @@ def _apart(ours: set[str], theirs: set[str]) -> bool:
     return {*ours, *theirs} == {"date", "number"} and ours.isdisjoint(theirs)
 
 
-def _values(asked: Slots, cached: Slots, tables: Tables, plain: bool) -> Iterator[str]:
+def _values(
+    asked: Slots, cached: Slots, tables: Tables, plain: bool, same: Sequence[tuple[Duration, Duration]]
+) -> Iterator[str]:
     """Compare what the tables list: each text has a value the other lacks, or only one has any."""
     for rule, axis in sorted(asked.values.keys() | cached.values.keys()):
         ours, theirs = _of(asked, rule, axis), _of(cached, rule, axis)
         if rule in SEPARATE:
             continue
+        if rule == "unit":
+            ours -= {one.unit for one, _ in same}
+            theirs -= {other.unit for _, other in same}
         if ours and theirs:
             differs = bool(ours - theirs) and bool(theirs - ours)
         else:

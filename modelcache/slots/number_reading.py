@@ -51,6 +51,8 @@ class NumberReader:
         """Rule by spelling."""
         self.vague: set[str] = set()
         self.clocks: set[Clock] = set()
+        self.last = ""
+        """The number that was read last."""
 
     def read(self, start: int) -> int:
         """Keep the number that begins at this token and return how many tokens it takes, 0 for none."""
@@ -93,6 +95,7 @@ class NumberReader:
         return str(value), start + 1
 
     def _keep(self, value: str, start: int, end: int, vague: bool) -> None:
+        self.last = value
         before, behind = self._text(start - 1), self._text(end)
         digits = self._tokens[start].text
         rule = "number"

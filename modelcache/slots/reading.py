@@ -9,6 +9,7 @@ from itertools import islice
 
 from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link, Turn, links_of
+from modelcache.slots.durations import Duration, durations_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import NumberReader
 from modelcache.slots.numbers import HAN_NUMERALS
@@ -31,7 +32,14 @@ STEM = 5
 STEMS_REMEMBERED = 8192
 ENDING = re.compile("(?<=...)(?:ings?|ed|es|e|s)$")
 
+# What a number is a number of.
+MEASURED = frozenset({"unit", "currency"})
+SIGNS = frozenset("$€£¥₹")
+ASKING_AMOUNT = frozenset({"many", "少", "几"})
+ASKED = "?"
+
 Axis = tuple[str, str]
+Measure = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,9 @@ class Slots:
     """Numbers that agree with an absence."""
     clocks: frozenset[Clock]
     """Times of day."""
+    durations: tuple[Duration, ...]
+    measures: dict[Measure, frozenset[str]]
+    """Units by rule and number: ("currency", "100") has {"usd"}. That of the amount asked for is ``ASKED``."""
     names: frozenset[str]
     """Words that look like names."""
     titles: frozenset[str]
@@ -82,7 +93,8 @@ class Reader:
         negated: set[int] = set()
         named: set[int] = set()
         undone: set[int] = set()
-        for start, length, marks in self._spellings(tokens, numbers):
+        measures: dict[Measure, set[str]] = defaultdict(set)
+        for start, length, marks in self._spellings(tokens, numbers, measures):
             if tokens[start].text in EITHER and _asks_either(tokens, start, length):
                 continue
             for rule, axis, value in marks:
@@ -111,6 +123,8 @@ class Reader:
             numbers=numbers.plain,
             vague=frozenset(numbers.vague),
             clocks=frozenset(numbers.clocks),
+            durations=tuple(durations_of(tokens)),
+            measures={amount: frozenset(found) for amount, found in measures.items()},
             names=names_of(tokens, marked, bool(han)) - self.tables.common,
             titles=titles_of(text),
             persons=frozenset(self._persons.findall(text)),
@@ -123,9 +137,12 @@ class Reader:
         )
 
     def _spellings(
-        self, tokens: list[Token], numbers: NumberReader
+        self, tokens: list[Token], numbers: NumberReader, measures: dict[Measure, set[str]]
     ) -> list[tuple[int, int, tuple[Mark, ...]]]:
-        """Return place, length and marks of each spelling the tables know; keep the numbers between."""
+        """Return place, length and marks of each spelling the tables know.
+
+        The numbers between, and what each is a number of, are kept in the other two.
+        """
         known = self.tables.spellings
         found = []
         place = 0
@@ -137,6 +154,8 @@ class Reader:
                 if length:
                     marks, used = longest(self.tables.after_number, tokens, place + length)
                     others, other_used = longest(known, tokens, place + length)
+                    signed = longest(known, tokens, place - 1)[0] if place and tokens[place - 1].text in SIGNS else ()
+                    _keep_measures(measures, numbers.last, marks + others + signed)
                     if used == other_used:
                         # Pounds may be money or a weight.
                         marks += others
@@ -144,6 +163,8 @@ class Reader:
                         # In 3 天猫 the spelling that goes on is not the unit.
                         marks, used = (), 0
                     length += used
+            elif length and place and tokens[place - 1].text in ASKING_AMOUNT:
+                _keep_measures(measures, ASKED, marks)
             if word in self.tables.parted and length < 2:
                 lasts = self.tables.parted[word]
                 for last in tokens[place + 2 : place + 2 + GAP]:
@@ -154,6 +175,12 @@ class Reader:
                 found.append((place, length, marks))
             place += length or 1
         return found
+
+
+def _keep_measures(measures: dict[Measure, set[str]], number: str, marks: tuple[Mark, ...]) -> None:
+    for mark in marks:
+        if mark.rule in MEASURED:
+            measures[mark.rule, number].add(mark.value)
 
 
 def longest(root: Node, tokens: list[Token], start: int) -> tuple[tuple[Mark, ...], int]:
