@@ -276,7 +276,7 @@ class Settings(BaseModel):
     context_threshold: Fraction | None = Field(
         None,
         description="`meaning`: from which similarity on two earlier turns count as the same; empty: the "
-        "embedder's calibrated value",
+        "embedder's calibrated values, the lower of which is for questions that got the same reply",
     )
     model_blacklist: Names = Field(
         (), description="models that are neither answered nor stored, separated by commas"

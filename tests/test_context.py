@@ -352,6 +352,51 @@ def test_a_rephrased_conversation_hits_and_another_one_misses(
     assert ask(elsewhere[0] + user(last))["veto"] == "context"
 
 
+LENSES = user("How much do progressive lenses cost with your frames?")
+LENSES_REPHRASED = user("What's the price of progressive lenses in one of your frames?")
+PRICES = (
+    "A pair of progressive lenses starts at 189 euros and goes up to 890 euros, frame and eye test included."
+)
+LAST = "How long until they are ready?"
+
+
+def ask_after(service: RunningService, first: list[Json], reply: str, last: str = LAST) -> Json:
+    reply_of: Json = asker(service, "lenses")(first + assistant(reply) + user(last))
+    return reply_of
+
+
+def test_a_question_that_got_the_same_reply_may_be_put_in_other_words(service: RunningService) -> None:
+    pair = {"query": LENSES + assistant(PRICES) + user(LAST), "answer": "a week"}
+    service.post({"type": "insert", "scope": {"model": "lenses"}, "chat_info": [pair]})
+    assert ask_after(service, LENSES_REPHRASED, PRICES)["answer"] == "a week"
+    # Another reply, or one that may follow anything, tells nothing.
+    for reply in (PRICES.replace("A pair", "One pair"), "From 189 euros on."):
+        assert ask_after(service, LENSES_REPHRASED, reply)["veto"] == "context"
+    # A slot that differs refuses whatever was replied, and so does a question about something else.
+    for first in ("How much do reading lenses cost with 2 of your frames?", "Do you have sunglasses?"):
+        dialogue = (
+            user("How much do progressive lenses cost with 3 of your frames?")
+            + assistant(PRICES)
+            + user(LAST)
+        )
+        pair = {"query": dialogue, "answer": "b"}
+        service.post({"type": "insert", "scope": {"model": "lenses"}, "chat_info": [pair]})
+        assert ask_after(service, user(first), PRICES)["veto"] == "context"
+
+
+def test_the_odds_are_higher_inside_the_same_conversation(service: RunningService) -> None:
+    rephrased = "When will they be ready?"
+    pairs = [
+        {"query": LENSES + assistant(PRICES) + user(LAST), "answer": "a"},
+        {"query": user(LAST), "answer": "b"},
+    ]
+    service.post({"type": "insert", "scope": {"model": "lenses"}, "chat_info": pairs})
+    inside = ask_after(service, LENSES, PRICES, rephrased)
+    outside = asker(service, "lenses")(user(rephrased))
+    assert inside["similarity"] == pytest.approx(outside["similarity"], abs=1e-4)
+    assert 0 < outside["confidence"] < inside["confidence"] < 1
+
+
 def test_what_was_cached_without_a_conversation_answers_questions_that_stand_on_their_own(
     service: RunningService,
 ) -> None:

@@ -107,6 +107,53 @@ def test_times_of_day_are_compared_as_such(asked: str, cached: str, veto: str) -
 @pytest.mark.parametrize(
     ("asked", "cached", "veto"),
     [
+        ("a trial of two weeks", "a trial of 14 days", ""),
+        ("a trial of two weeks", "a trial of 15 days", "number"),
+        ("a trial of one week", "a trial of one month", "unit"),
+        ("a trial of half a year", "a trial of 6 months", ""),
+        ("a lease of one and a half years", "a lease of 18 months", ""),
+        ("a film of 1 hour and 30 minutes", "a film of 90 minutes", ""),
+        ("a film of 1 hour and 30 minutes", "a film of 100 minutes", "number"),
+        ("试用期半年", "试用期六个月", ""),
+        ("试用期半年", "试用期三个月", "unit"),
+        ("试用一周", "试用一个月", "unit"),
+        ("还有24小时", "还有一天", ""),
+        ("两个半小时的课", "150分钟的课", ""),
+        ("一年半的合同", "18个月的合同", ""),
+        ("合同期30天", "合同期一个月", ""),
+    ],
+)
+def test_lengths_of_time_are_compared_as_such(asked: str, cached: str, veto: str) -> None:
+    assert GUARD.compare(asked, cached) == veto
+    assert GUARD.compare(cached, asked) == veto
+
+
+@pytest.mark.parametrize(
+    ("asked", "cached", "veto"),
+    [
+        ("how much is 100 dollars in euros?", "how much is 100 euros in dollars?", "currency"),
+        ("how much is $100 in euros?", "how much is €100 in dollars?", "currency"),
+        ("how much is $100 in euros?", "how many euros is 100 dollars?", ""),
+        ("100美元等于多少欧元", "100欧元等于多少美元", "currency"),
+        ("5 feet in inches", "5 inches in feet", "unit"),
+        ("how many cups are in a quart?", "how many quarts are in a cup?", "unit"),
+        ("一公斤等于几斤", "一斤等于几公斤", "unit"),
+        ("a pound of 500 g", "a pound has 500 grams", ""),
+        ("what does vitamin C do?", "what does vitamin D do?", "letter"),
+        ("A型血的性格", "B型血的性格", "letter"),
+        ("is size M in stock?", "is size XL in stock?", "letter"),
+        ("A friend of mine is late", "I am late for a friend", ""),
+        ("IS THIS A JOKE", "is this a joke", ""),
+    ],
+)
+def test_what_a_number_is_of_and_single_letters_tell_apart(asked: str, cached: str, veto: str) -> None:
+    assert GUARD.compare(asked, cached) == veto
+    assert GUARD.compare(cached, asked) == veto
+
+
+@pytest.mark.parametrize(
+    ("asked", "cached", "veto"),
+    [
         ("能不能退货", "能退货", ""),
         ("有没有退货", "退货吗", ""),
         ("可以不可以退货", "可以退货", ""),

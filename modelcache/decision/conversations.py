@@ -44,7 +44,7 @@ class Conversations:
     def from_settings(
         cls, settings: "Settings", slot_guard: SlotGuard, calibrated: Thresholds
     ) -> "Conversations":
-        """Take the embedder's calibrated thresholds unless the settings name one, which holds for all turns."""
+        """Take the embedder's calibrated thresholds, unless the settings name one for all turns."""
         standing = Standing.shipped()
         if settings.context_threshold is not None:
             return cls(slot_guard, standing, settings.context_threshold)

@@ -16,8 +16,8 @@ from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
 
 RERANK = "rerank"
-# How much higher the odds are at the same point of the same conversation. A calibration is fitted to the nearest
-# of thousands of questions; the few that are asked next here are less like each other.
+# How much higher the odds are at the same point of the same conversation. A calibration is fitted to the
+# nearest of thousands of questions; the few that are asked next here are less like each other.
 SAME_CONVERSATION = 3.0
 
 

@@ -146,7 +146,9 @@ class SSDataManager:
         """Compare the last turns and the earlier ones each by themselves."""
         kept = [from_bytes(one.entry.embedding).reshape(-1, len(embedding)) for one in candidates]
         return [
-            Candidate(candidate.entry, float(own[0] @ embedding), tuple((own[1:] * context).sum(axis=1).tolist()))
+            Candidate(
+                candidate.entry, float(own[0] @ embedding), tuple((own[1:] * context).sum(axis=1).tolist())
+            )
             for candidate, own in zip(candidates, kept, strict=True)
         ]
 

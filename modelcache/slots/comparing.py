@@ -87,8 +87,10 @@ def _of(slots: Slots, rule: str, axis: str | None = None) -> frozenset[str]:
 def _numbers(asked: Slots, cached: Slots, same: Sequence[tuple[Duration, Duration]]) -> Iterator[str]:
     """Compare numbers where both texts have some; one more or less is often said in passing."""
     # Two weeks and 14 days agree, whatever their numbers.
-    ours = asked.numbers.keys() - cached.numbers.keys() - cached.vague - {one.number for one, _ in same}
-    theirs = cached.numbers.keys() - asked.numbers.keys() - asked.vague - {other.number for _, other in same}
+    ours = asked.numbers.keys() - cached.numbers.keys() - cached.vague
+    theirs = cached.numbers.keys() - asked.numbers.keys() - asked.vague
+    for one, other in same:
+        ours, theirs = ours - one.numbers, theirs - other.numbers
     if (ours and (theirs or cached.vague)) or (theirs and asked.vague):
         if _apart({asked.numbers[value] for value in ours}, {cached.numbers[value] for value in theirs}):
             return
@@ -119,8 +121,8 @@ def _values(
         if rule in SEPARATE:
             continue
         if rule == "unit":
-            ours -= {one.unit for one, _ in same}
-            theirs -= {other.unit for _, other in same}
+            ours = ours.difference(*(one.units for one, _ in same))
+            theirs = theirs.difference(*(other.units for _, other in same))
         if ours and theirs:
             differs = bool(ours - theirs) and bool(theirs - ours)
         else:

@@ -1,4 +1,4 @@
-"""Lengths of time, brought to one form: two weeks, 14 days and 14天 are the same, a month and a week are not."""
+"""Lengths of time, brought to one form: two weeks, 14 days and 14天 are the same, a month is another."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -28,15 +28,16 @@ COUNTED = frozenset("月")
 NO_LENGTH_BEFORE = frozenset("级代年岁边")
 LEAST_YEAR = 10
 AND_A_HALF = ("and", "a", "half")
+JOINING = frozenset({"and", "零", "又"})
 
 
 class Duration(NamedTuple):
     seconds: float
     months: float
     """One of both is 0."""
-    number: str
-    """As a number of the text is spelled."""
-    unit: str
+    numbers: frozenset[str]
+    """As the text's numbers are spelled."""
+    units: frozenset[str]
 
 
 def durations_of(tokens: list[Token]) -> Iterator[Duration]:
@@ -48,9 +49,25 @@ def durations_of(tokens: list[Token]) -> Iterator[Duration]:
         found = _at(tokens, place)
         if found is None:
             place += 1
-        else:
-            yield found[0]
-            place = found[1]
+            continue
+        length, place = found
+        # One hour and 30 minutes are one length of time.
+        while (more := _at(tokens, place + (_text(tokens, place) in JOINING))) and _goes_on(length, more[0]):
+            length, place = _sum(length, more[0]), more[1]
+        yield length
+
+
+def _goes_on(length: Duration, more: Duration) -> bool:
+    return (0 < more.seconds < length.seconds) or (0 < more.months < length.months)
+
+
+def _sum(one: Duration, other: Duration) -> Duration:
+    return Duration(
+        one.seconds + other.seconds,
+        one.months + other.months,
+        one.numbers | other.numbers,
+        one.units | other.units,
+    )
 
 
 def agreed(asked: Iterable[Duration], cached: Iterable[Duration]) -> list[tuple[Duration, Duration]]:
@@ -69,7 +86,7 @@ def _same(one: Duration, other: Duration) -> bool:
 
 def _at(tokens: list[Token], start: int) -> tuple[Duration, int] | None:
     """Read the length of time that begins at this token, and where it ends."""
-    amount = _amount(tokens, start)
+    amount = _amount(tokens, start) if start < len(tokens) else None
     if amount is None or _text(tokens, start - 1) == "第":
         return None
     number, value, end = amount
@@ -89,7 +106,8 @@ def _at(tokens: list[Token], start: int) -> tuple[Duration, int] | None:
         return None
     if value <= 0:
         return None
-    return Duration(value * SECONDS.get(unit, 0), value * MONTHS.get(unit, 0), number, unit), end
+    seconds, months = value * SECONDS.get(unit, 0), value * MONTHS.get(unit, 0)
+    return Duration(seconds, months, frozenset({number}), frozenset({unit})), end
 
 
 def _amount(tokens: list[Token], start: int) -> tuple[str, float, int] | None:

@@ -32,6 +32,8 @@ STEM = 5
 STEMS_REMEMBERED = 8192
 ENDING = re.compile("(?<=...)(?:ings?|ed|es|e|s)$")
 
+# A capital by itself tells a kind, a size or a plan; of "I" and a leading "A" it is a word.
+SIZES = frozenset({"XS", "XL", "XXL", "XXXL"})
 # What a number is a number of.
 MEASURED = frozenset({"unit", "currency"})
 SIGNS = frozenset("$€£¥₹")
@@ -56,7 +58,7 @@ class Slots:
     """Times of day."""
     durations: tuple[Duration, ...]
     measures: dict[Measure, frozenset[str]]
-    """Units by rule and number: ("currency", "100") has {"usd"}. That of the amount asked for is ``ASKED``."""
+    """Units by rule and number: ("currency", "100") has {"usd"}; ``ASKED`` is the amount asked for."""
     names: frozenset[str]
     """Words that look like names."""
     titles: frozenset[str]
@@ -118,6 +120,8 @@ class Reader:
                     elif rule == "name":
                         named.update(range(start, start + length))
         han = "".join([token.text for token in tokens if token.kind == "han"])
+        if letters := _letters(tokens, bool(han)):
+            values["letter", "letter"] = letters
         return Slots(
             values={axis: frozenset(found) for axis, found in values.items()},
             numbers=numbers.plain,
@@ -154,7 +158,11 @@ class Reader:
                 if length:
                     marks, used = longest(self.tables.after_number, tokens, place + length)
                     others, other_used = longest(known, tokens, place + length)
-                    signed = longest(known, tokens, place - 1)[0] if place and tokens[place - 1].text in SIGNS else ()
+                    signed = (
+                        longest(known, tokens, place - 1)[0]
+                        if place and tokens[place - 1].text in SIGNS
+                        else ()
+                    )
                     _keep_measures(measures, numbers.last, marks + others + signed)
                     if used == other_used:
                         # Pounds may be money or a weight.
@@ -196,6 +204,21 @@ def longest(root: Node, tokens: list[Token], start: int) -> tuple[tuple[Mark, ..
         if node.marks is not None:
             marks, length = node.marks, place + 1 - start
     return marks, length
+
+
+def _letters(tokens: list[Token], chinese: bool) -> set[str]:
+    """Return the capitals that stand by themselves, as in vitamin C, size M and A型."""
+    if not chinese and all(token.shown.isupper() for token in tokens if token.kind == "word"):
+        return set()
+    return {
+        token.shown
+        for place, token in enumerate(tokens)
+        if token.shown in SIZES
+        or (
+            (len(token.shown) == 1 and token.shown.isupper() and token.shown != "I")
+            and (chinese if not place else tokens[place - 1].kind != "number")
+        )
+    }
 
 
 def _says(token: Token) -> bool:
@@ -247,7 +270,7 @@ def _is_state(tokens: list[Token], start: int, length: int) -> bool:
 def _asks_either(tokens: list[Token], start: int, length: int) -> bool:
     """Tell the 不 and 没 of 能不能, of 可以不可以 and of a final 好不 from a negation."""
     end = start + length
-    if end == len(tokens):
+    if end == len(tokens) and tokens[start].text != "未":
         return True
     for span in (1, 2):
         before = [token.text for token in tokens[max(0, start - span) : start]]
