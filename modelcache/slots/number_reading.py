@@ -40,6 +40,10 @@ BEFORE_YEARS = frozenset(
 )
 
 
+# What a number that is not in digits begins with.
+HEADS = frozenset({*HAN_NUMERALS, *WORDS, *SCALES, "half", "半"})
+
+
 class NumberReader:
     """Reads the numbers of one text, one after the other."""
 

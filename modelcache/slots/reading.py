@@ -11,8 +11,7 @@ from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.durations import Duration, durations_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
-from modelcache.slots.number_reading import NumberReader
-from modelcache.slots.numbers import HAN_NUMERALS
+from modelcache.slots.number_reading import HEADS, NumberReader
 from modelcache.slots.tables import SIDES, STATE, Mark, Node, Tables
 from modelcache.slots.tokens import FORM_WORDS, HAN, SMALL_HAN, Token, tokens_of
 
@@ -153,7 +152,7 @@ class Reader:
         while place < len(tokens):
             word, kind, _ = tokens[place]
             marks, length = longest(known, tokens, place) if word in known.following else ((), 0)
-            if not length and (kind != "han" or word in HAN_NUMERALS or word == "半"):
+            if not length and (kind == "number" or word in HEADS):
                 length = numbers.read(place)
                 if length:
                     marks, used = longest(self.tables.after_number, tokens, place + length)
