@@ -9,7 +9,7 @@ from modelcache.decision.factory import make_judge
 from modelcache.decision.feedback import FeedbackRule
 from modelcache.decision.judge import Judge
 from modelcache.decision.rerank import Reranker
-from modelcache.embedding.base import Embedder
+from modelcache.embedding.base import Embedder, usable_cores
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
@@ -21,8 +21,12 @@ from modelcache.processor.pre import Question
 from modelcache.settings import MEGABYTE, Settings
 from modelcache.similarity_evaluation.factory import get_evaluation
 from modelcache.slots.guard import SlotGuard
+from modelcache.turns import Turns
 
 logger = logging.getLogger(__name__)
+
+# A part of a search runs beside Python, and so does the embedder.
+CORES_A_SEARCH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Cache:
     writer: BackgroundWriter
     learner: Learner
     sweeper: Sweeper
+    turns: Turns
+    """For the part of a query between its embedding and its reply."""
 
     @classmethod
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
@@ -77,6 +83,7 @@ class Cache:
                 settings.query_log_days,
                 settings.lookup_seconds,
             ),
+            turns=Turns(_searches_at_a_time(data_manager, settings)),
         )
 
     def close(self) -> None:
@@ -98,6 +105,12 @@ class Cache:
         is_long = self.judge.is_long(question)
         configured = settings.similarity_threshold_long if is_long else settings.similarity_threshold
         return self.judge.threshold(question) if configured is None else configured
+
+
+def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:
+    """Return how many searches are best run side by side: few, where they are this process's own work."""
+    is_local = data_manager.scalars.exclusive and data_manager.vectors.exclusive
+    return max(1, usable_cores() // CORES_A_SEARCH) if is_local else settings.threads
 
 
 class Service:

@@ -40,11 +40,12 @@ def decide(
                 break
         return verdict, observations
 
-    verdict = judged(search(question.model, question.partition, embedding, wanted, context))
-    if verdict[0].chosen is None and judge.conversations.stands_alone(question):
-        alone = judged(search(question.model, question.without_context, embedding, wanted))
-        if alone[0].chosen is not None or verdict[0].nearest is None:
-            return alone
+    with cache.turns.turn():
+        verdict = judged(search(question.model, question.partition, embedding, wanted, context))
+        if verdict[0].chosen is None and judge.conversations.stands_alone(question):
+            alone = judged(search(question.model, question.without_context, embedding, wanted))
+            if alone[0].chosen is not None or verdict[0].nearest is None:
+                return alone
     return verdict
 
 
