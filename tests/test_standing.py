@@ -21,6 +21,8 @@ FOLLOW_UPS = Path(__file__).parent / "data" / "follow_ups.txt"
         "What causes inflation in developing countries?",
         "How can I remove coffee stains from a white shirt?",
         "In which year did Napoleon Bonaparte die?",
+        "How do I pretty-print a JSON file on the command line?",
+        "Why is the sky blue at noon in summer?",
         "北京到上海的高铁多长时间",
         "苹果手机怎么恢复出厂设置",
         "感冒发烧吃什么药好得快？",

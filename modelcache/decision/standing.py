@@ -13,6 +13,7 @@ from modelcache.slots.tokens import SMALL_WORDS, Token, tokens_of
 
 TABLE = Path(__file__).with_name("standing.toml")
 
+IGNORED = "ignored"
 # A longer text says so much that one of its words points back, as a rule, and takes long to read.
 MAX_CHARS = 256
 # How much a text must say beside the words of its form: a question with a verb and its object.
@@ -30,7 +31,7 @@ class Standing:
 
     def __init__(self, lists: Mapping[str, Sequence[str]]) -> None:
         self._anywhere = _spellings(
-            {name: lists[name] for name in ("pointing", "asking", "light", "ignored")}
+            {name: lists[name] for name in ("pointing", "asking", "light", IGNORED)}
         )
         self._opening = _spellings({name: lists[name] for name in ("opening", "harmless_opening")})
         self._binding = _spellings({"binding": lists["binding"]})
@@ -54,7 +55,9 @@ class Standing:
         if "pointing" in marks or "asking" not in marks:
             return False
         content = [
-            token for token, mark in zip(tokens, marks, strict=True) if not mark and token.kind != "sign"
+            token
+            for token, mark in zip(tokens, marks, strict=True)
+            if mark in ("", IGNORED) and token.kind != "sign"
         ]
         if any(token.kind == "han" for token in tokens):
             characters = sum(token.kind == "han" for token in tokens)
@@ -62,7 +65,7 @@ class Standing:
                 characters >= CHINESE_CHARACTERS
                 and sum(1 if token.kind == "han" else WORD_IN_CHINESE for token in content) >= CHINESE_CONTENT
             )
-        return self._is_full_english(tokens, content)
+        return self._is_full_english(tokens, marks, content)
 
     def binds(self, text: str) -> bool:
         """Tell whether a turn says how everything after it is to be answered."""
@@ -80,14 +83,16 @@ class Standing:
             marks, length = longest(self._anywhere.spellings, tokens, len(found))
             rule = marks[0].rule if marks else ""
             # A spelling that hides a pointing word in it still says something.
-            found += ["" if rule == "ignored" else rule] * (length or 1)
+            found += [rule] * (length or 1)
         return found
 
-    def _is_full_english(self, tokens: list[Token], content: list[Token]) -> bool:
+    def _is_full_english(self, tokens: list[Token], marks: list[str], content: list[Token]) -> bool:
         if len(tokens) < ENGLISH_WORDS or not all(token.text.isascii() for token in tokens):
             return False
         for place, token in enumerate(tokens):
-            if token.text == "the" and not self._says_which(tokens[place + 1 :]):
+            # There is one sun, and "the sun" is no sun of before.
+            points = token.text == "the" and marks[place] != IGNORED
+            if points and not self._says_which(tokens[place + 1 :]):
                 return False
         weight = 0
         for token in content:
