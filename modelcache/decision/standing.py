@@ -30,9 +30,7 @@ class Standing:
     """Reads single turns; safe to call from many threads."""
 
     def __init__(self, lists: Mapping[str, Sequence[str]]) -> None:
-        self._anywhere = _spellings(
-            {name: lists[name] for name in ("pointing", "asking", "light", IGNORED)}
-        )
+        self._anywhere = _spellings({name: lists[name] for name in ("pointing", "asking", "light", IGNORED)})
         self._opening = _spellings({name: lists[name] for name in ("opening", "harmless_opening")})
         self._binding = _spellings({"binding": lists["binding"]})
         self._ending = frozenset(lists["ending"])
