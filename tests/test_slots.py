@@ -51,6 +51,9 @@ def test_other_wordings_pass() -> None:
     ("asked", "cached", "veto"),
     [
         ("rent for 1,000 people", "rent for one thousand people", ""),
+        ("a flat for 2 adults and 2 children", "a flat for 2 adults and 3 children", "number"),
+        ("a flat for 2 adults and 3 children", "a flat for 3 children and 2 adults", ""),
+        ("rent 3 rooms for 3 months", "rent 3 rooms", ""),
         ("rent for 1000 people", "rent for 1k people", ""),
         ("一千人吃饭", "1000人吃饭", ""),
         ("一千二百人吃饭", "1200人吃饭", ""),

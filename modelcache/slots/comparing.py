@@ -15,6 +15,7 @@ ALIKE = 0.6
 ALIKE_NAMES = 0.5
 ALIKE_DIRECTION_HAN = 0.5
 ALIKE_ONE_SIDED = 0.5
+ALIKE_COUNTED = 0.75
 ALIKE_QUESTION_HAN = 0.3
 # How many further words, or Chinese characters, may be one text's own: a sentence more is another story.
 FURTHER_WORDS = 2
@@ -41,6 +42,8 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     close = alike >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_WORDS)
     same = agreed(asked.durations, cached.durations)
     yield from _numbers(asked, cached, same)
+    if alike >= ALIKE_COUNTED and _counts_differ(asked, cached, same):
+        yield "number"
     if _times(asked, cached):
         yield "time"
     yield from _values(asked, cached, tables, chinese or alike >= ALIKE_ONE_SIDED, same)
@@ -96,6 +99,22 @@ def _numbers(asked: Slots, cached: Slots, same: Sequence[tuple[Duration, Duratio
             return
         rules = {asked.numbers[value] for value in ours} | {cached.numbers[value] for value in theirs}
         yield next((rule for rule in ("version", "date") if rule in rules), "number")
+
+
+def _counts_differ(asked: Slots, cached: Slots, same: Sequence[tuple[Duration, Duration]]) -> bool:
+    """Tell that a number was changed for one that the text has already."""
+    if sum(asked.counts.values()) != sum(cached.counts.values()):
+        return False
+    agreed_otherwise = {
+        number
+        for one, other in same
+        if one.numbers != other.numbers
+        for number in one.numbers | other.numbers
+    }
+    return any(
+        asked.counts.get(number, 0) != cached.counts.get(number, 0)
+        for number in (asked.counts.keys() | cached.counts.keys()) - agreed_otherwise
+    )
 
 
 def _times(asked: Slots, cached: Slots) -> bool:

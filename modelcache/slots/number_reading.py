@@ -1,5 +1,7 @@
 """The numbers of a text, each with the rule that names it: number, version or date; and the times of day."""
 
+from collections import Counter
+
 from modelcache.slots.clock import Clock, clock_at
 from modelcache.slots.numbers import HAN_NUMERALS, SCALES, WORDS, han_value, plain, scaled
 from modelcache.slots.tokens import PLAIN_WORDS, Token
@@ -55,6 +57,8 @@ class NumberReader:
         """Rule by spelling."""
         self.vague: set[str] = set()
         self.clocks: set[Clock] = set()
+        self.counts: Counter[str] = Counter()
+        """How often each is said, vague or not."""
         self.last = ""
         """The number that was read last."""
 
@@ -112,6 +116,7 @@ class NumberReader:
         elif "." in digits and (self._tells_versions or self._follows_name(start)):
             # 3.10 is another version than 3.1.
             rule, value = "version", digits.removesuffix(".0")
+        self.counts[value] += 1
         if vague:
             self.vague.add(value)
         else:

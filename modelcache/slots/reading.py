@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -53,6 +53,8 @@ class Slots:
     """Rule by number: a version or a date differs by its own name."""
     vague: frozenset[str]
     """Numbers that agree with an absence."""
+    counts: Mapping[str, int]
+    """How often each number is said, vague or not."""
     clocks: frozenset[Clock]
     """Times of day."""
     durations: tuple[Duration, ...]
@@ -125,6 +127,7 @@ class Reader:
             values={axis: frozenset(found) for axis, found in values.items()},
             numbers=numbers.plain,
             vague=frozenset(numbers.vague),
+            counts=numbers.counts,
             clocks=frozenset(numbers.clocks),
             durations=tuple(durations_of(tokens)),
             measures={amount: frozenset(found) for amount, found in measures.items()},
