@@ -162,6 +162,18 @@ def test_only_the_nearest_over_the_threshold_answers() -> None:
     assert outcomes.recommended(0.4).threshold == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("wrong_share", "threshold"), [(0.04, 0.8), (0.06, 0.8), (0.2, 0.7), (0.0, 0.8)])
+def test_a_few_hits_at_the_top_recommend_no_threshold(wrong_share: float, threshold: float) -> None:
+    """One right at 0.99, then 96 right and 4 wrong, then 10 right and 10 wrong."""
+    levels = [(0.99, True), *[(0.8, True)] * 96, *[(0.8, False)] * 4, *[(0.7, True), (0.7, False)] * 10]
+    outcomes = Outcomes(
+        shares=[np.array([share]) for share, _ in levels],
+        own=[0] * len(levels),
+        same=[same for _, same in levels],
+    )
+    assert outcomes.recommended(wrong_share).threshold == pytest.approx(threshold)
+
+
 def made_up_pairs(path: Path, count: int = 600) -> None:
     """Duplicates that differ in politeness, and others that differ in the thing asked about."""
     things = [f"thing{number}" for number in range(count)]

@@ -268,7 +268,9 @@ def _print(name: str, outcomes: Outcomes, recommended: Point, wrong_share: float
     for threshold in sorted({*curve.GRID, recommended.threshold}):
         point = outcomes.at(threshold)
         low, high = wilson_95(point.wrong, point.right + point.wrong)
-        mark = f" (for {wrong_share:.0%} wrong)" if threshold == recommended.threshold else ""
+        is_met = recommended.cautious_share <= wrong_share
+        mark = f" (for {wrong_share:.0%} wrong)" if is_met else f" (nearest to {wrong_share:.0%} wrong)"
+        mark = mark if threshold == recommended.threshold else ""
         share = f"{point.wrong_share:.1%} ({low:.1%} to {high:.1%})"
         print(f"| {threshold:g}{mark} | {point.right} | {point.wrong} | {share} | {point.found:.1%} |")
 

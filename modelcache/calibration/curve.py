@@ -27,6 +27,14 @@ class Point:
         return self.wrong / max(1, self.right + self.wrong)
 
     @property
+    def cautious_share(self) -> float:
+        """The same as if two right and two wrong ones had been seen before: a few hits alone prove little.
+
+        The middle of the interval of Agresti and Coull (1998), "Approximate is better than exact".
+        """
+        return (self.wrong + 2) / (self.right + self.wrong + 4)
+
+    @property
     def found(self) -> float:
         """Share of the duplicates that is answered."""
         return self.right / max(1, self.duplicates)
@@ -54,11 +62,17 @@ class Outcomes:
         return Point(threshold, right, wrong, sum(self.same))
 
     def recommended(self, wrong_share: float) -> Point:
-        """Return the threshold that finds most at no more than this share of wrong hits."""
+        """Return the threshold that finds most at no more than this share of wrong hits, taken cautiously.
+
+        Where no threshold leaves so few, it is the one that leaves fewest.
+        """
         tops = [shares.max() for shares in self.shares if len(shares)]
         points = [self.at(float(threshold)) for threshold in np.unique(np.ceil(np.array(tops) * 500) / 500)]
-        allowed = [point for point in points if point.right and point.wrong_share <= wrong_share]
-        return max(allowed, key=lambda point: (point.right, point.threshold), default=self.at(1.0))
+        points = [point for point in points if point.right]
+        allowed = [point for point in points if point.cautious_share <= wrong_share]
+        if allowed:
+            return max(allowed, key=lambda point: (point.right, point.threshold))
+        return min(points, key=lambda point: (point.cautious_share, -point.threshold), default=self.at(1.0))
 
 
 def outcomes(asked: Sequence[Asked], shares: Sequence[NDArray[np.float64]]) -> Outcomes:
