@@ -124,6 +124,10 @@ def test_times_of_day_are_compared_as_such(asked: str, cached: str, veto: str) -
         ("两个半小时的课", "150分钟的课", ""),
         ("一年半的合同", "18个月的合同", ""),
         ("合同期30天", "合同期一个月", ""),
+        ("a trial of twenty one days", "a trial of 3 weeks", ""),
+        ("a trial of twenty one days", "a trial of 1 day", "number"),
+        ("3千年的历史", "3000年的历史", ""),
+        ("十三天的行程", "3天的行程", "number"),
     ],
 )
 def test_lengths_of_time_are_compared_as_such(asked: str, cached: str, veto: str) -> None:

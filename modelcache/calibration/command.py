@@ -263,14 +263,13 @@ def _print(name: str, outcomes: Outcomes, recommended: Point, wrong_share: float
     print(
         f"\n{name}: {len(outcomes.same)} questions, {sum(outcomes.same)} of them with their answer cached\n"
     )
+    aim = "for" if recommended.cautious_share <= wrong_share else "nearest to"
     print("| threshold | right | wrong | wrong share of hits (95 %) | answered of the duplicates |")
     print("| --- | --- | --- | --- | --- |")
     for threshold in sorted({*curve.GRID, recommended.threshold}):
         point = outcomes.at(threshold)
         low, high = wilson_95(point.wrong, point.right + point.wrong)
-        is_met = recommended.cautious_share <= wrong_share
-        mark = f" (for {wrong_share:.0%} wrong)" if is_met else f" (nearest to {wrong_share:.0%} wrong)"
-        mark = mark if threshold == recommended.threshold else ""
+        mark = f" ({aim} {wrong_share:.0%} wrong)" if threshold == recommended.threshold else ""
         share = f"{point.wrong_share:.1%} ({low:.1%} to {high:.1%})"
         print(f"| {threshold:g}{mark} | {point.right} | {point.wrong} | {share} | {point.found:.1%} |")
 

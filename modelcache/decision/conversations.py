@@ -28,27 +28,24 @@ TELLING_BYTES = 96
 class Conversations:
     """Compares the earlier turns of a question with a candidate's; safe to call from many threads."""
 
-    def __init__(
-        self, slot_guard: SlotGuard, standing: Standing, threshold: float, answered: float | None = None
-    ) -> None:
+    def __init__(self, slot_guard: SlotGuard, standing: Standing, threshold: float, answered: float) -> None:
         """``threshold`` is the cosine from which on two earlier turns count as the same.
 
-        ``answered`` is that of a user's turns which got one and the same reply; None: it is no other.
+        ``answered`` is that of a user's turns which got one and the same reply.
         """
         self._slot_guard = slot_guard
         self._standing = standing
         self._threshold = threshold
-        self._answered = threshold if answered is None else answered
+        self._answered = answered
 
     @classmethod
     def from_settings(
         cls, settings: "Settings", slot_guard: SlotGuard, calibrated: Thresholds
     ) -> "Conversations":
         """Take the embedder's calibrated thresholds, unless the settings name one for all turns."""
-        standing = Standing.shipped()
-        if settings.context_threshold is not None:
-            return cls(slot_guard, standing, settings.context_threshold)
-        return cls(slot_guard, standing, calibrated.context, calibrated.answered)
+        own = settings.context_threshold
+        context, answered = (calibrated.context, calibrated.answered) if own is None else (own, own)
+        return cls(slot_guard, Standing.shipped(), context, answered)
 
     def veto(self, question: Question, candidate: Candidate) -> str:
         """Return the rule that refuses the candidate of a question with earlier turns, "" if none does.

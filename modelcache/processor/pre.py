@@ -49,13 +49,16 @@ class Question:
     dialogue: str
     """All messages spliced, as replies show them."""
     messages: tuple[Message, ...]
-    context: tuple[str, ...] = ()
-    """The earlier turns that are compared by meaning, oldest first; the others are in the partition."""
     context_places: tuple[int, ...] = ()
-    """Where in ``messages`` these are."""
+    """Where in ``messages`` the earlier turns that are compared by meaning are."""
     without_context: str = ""
     """The partition of the same question asked without its earlier turns; "" where it has none, and
     where they are not compared by themselves."""
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """The earlier turns that are compared by meaning, oldest first."""
+        return tuple(self.messages[place].content.strip() for place in self.context_places)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -78,13 +81,14 @@ def make_question(
     *earlier, last = [message for message in messages if message.role != SYSTEM]
     by_meaning = settings.conversation == "meaning"
     context = _recent_turns(earlier, settings) if by_meaning else []
+    places = [place for place, message in enumerate(messages) if any(message is turn for turn in context)]
     equal: list[object] = []
     system: list[object] = []
     compared: list[Message] = []
-    for message in messages:
+    for place, message in enumerate(messages):
         if message is last or _is_spliced(message, settings):
             compared.append(message)
-        elif any(message is turn for turn in context):
+        elif place in places:
             equal.append((message.role, message.extra))
         else:
             equal.append(_identity(message))
@@ -102,10 +106,7 @@ def make_question(
         text=last.content.strip() if compared == [last] else splice(compared),
         dialogue=splice(messages),
         messages=tuple(messages),
-        context=tuple(turn.content.strip() for turn in context),
-        context_places=tuple(
-            place for place, message in enumerate(messages) if any(message is turn for turn in context)
-        ),
+        context_places=tuple(places),
         without_context=partition(system) if by_meaning and earlier else "",
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from modelcache.slots.numbers import HAN_NUMERALS, han_value
-from modelcache.slots.tokens import Token
+from modelcache.slots.tokens import Token, text_at
 
 DIGITS = re.compile(r"(\d{1,2}):(\d\d)")
 O_CLOCK = frozenset({"点", "时", "am", "a.m.", "pm", "p.m.", "oclock", "clock"})
@@ -32,9 +32,13 @@ def clock_at(tokens: list[Token], value: str, start: int, end: int) -> tuple[Clo
     if digits:
         hour, minute, stop = int(digits[1]), int(digits[2]), end
         leading_zero = value.startswith("0")
-    elif value.isdecimal() and len(value) < 3 and _text(tokens, end + (_text(tokens, end) == "o")) in O_CLOCK:
+    elif (
+        value.isdecimal()
+        and len(value) < 3
+        and text_at(tokens, end + (text_at(tokens, end) == "o")) in O_CLOCK
+    ):
         hour, leading_zero = int(value), False
-        minute, stop = _minutes(tokens, end + 1) if _text(tokens, end) in "点时" else (0, end)
+        minute, stop = _minutes(tokens, end + 1) if text_at(tokens, end) in "点时" else (0, end)
     else:
         return None
     if hour > 24 or minute > 59:
@@ -68,20 +72,20 @@ def _agree(one: Clock, other: Clock) -> bool:
 
 def _minutes(tokens: list[Token], start: int) -> tuple[int, int]:
     """Read the minutes of 3点20分, 三点半 and 3点一刻; returns them and where they end."""
-    if _text(tokens, start) == "半":
+    if text_at(tokens, start) == "半":
         return 30, start + 1
-    if _text(tokens, start + 1) == "刻" and _text(tokens, start) in "一三":
-        return (15 if _text(tokens, start) == "一" else 45), start + 2
+    if text_at(tokens, start + 1) == "刻" and text_at(tokens, start) in "一三":
+        return (15 if text_at(tokens, start) == "一" else 45), start + 2
     end = start
-    while _text(tokens, end) in HAN_NUMERALS:
+    while text_at(tokens, end) in HAN_NUMERALS:
         end += 1
     if end > start:
         minutes = han_value("".join(token.text for token in tokens[start:end]))
     else:
-        minutes, end = _text(tokens, start), start + 1
+        minutes, end = text_at(tokens, start), start + 1
     if not minutes.isdecimal() or len(minutes) > 2:
         return 0, start
-    return int(minutes), end + (_text(tokens, end) == "分")
+    return int(minutes), end + (text_at(tokens, end) == "分")
 
 
 def _half(tokens: list[Token], start: int, end: int) -> tuple[str, ...] | None:
@@ -92,7 +96,3 @@ def _half(tokens: list[Token], start: int, end: int) -> tuple[str, ...] | None:
         if before.endswith(part) or any(word in part for word in behind):
             return part
     return None
-
-
-def _text(tokens: list[Token], place: int) -> str:
-    return tokens[place].text if 0 <= place < len(tokens) else " "

@@ -1,10 +1,12 @@
 """Lengths of time, brought to one form: two weeks, 14 days and 14天 are the same, a month is another."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from modelcache.slots.numbers import HAN_NUMERALS, ORDINALS, WORDS, han_value, plain
-from modelcache.slots.tokens import Token
+from modelcache.slots.number_reading import scaled_at, unscaled_at
+from modelcache.slots.numbers import ORDINALS
+from modelcache.slots.tokens import Token, text_at
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 MONTHS = {"month": 1, "year": 12}
@@ -29,6 +31,9 @@ NO_LENGTH_BEFORE = frozenset("级代年岁边")
 LEAST_YEAR = 10
 AND_A_HALF = ("and", "a", "half")
 JOINING = frozenset({"and", "零", "又"})
+NO_AMOUNTS = frozenset(ORDINALS.split())
+# So that the cost of a long text is bounded: each is compared with each of the other text.
+MOST_LENGTHS = 16
 
 
 class Duration(NamedTuple):
@@ -40,21 +45,24 @@ class Duration(NamedTuple):
     units: frozenset[str]
 
 
-def durations_of(tokens: list[Token]) -> Iterator[Duration]:
-    """Give the lengths of time that a text names with a number."""
+def durations_of(tokens: list[Token]) -> tuple[Duration, ...]:
+    """Return the first different lengths of time that a text names with a number."""
     if not any(token.text in HEADS for token in tokens):
-        return
+        return ()
+    return tuple(islice(dict.fromkeys(_all(tokens)), MOST_LENGTHS))
+
+
+def _all(tokens: list[Token]) -> Iterator[Duration]:
     place = 0
     while place < len(tokens):
-        found = _at(tokens, place)
-        if found is None:
-            place += 1
-            continue
-        length, place = found
+        length, place = _at(tokens, place)
         # One hour and 30 minutes are one length of time.
-        while (more := _at(tokens, place + (_text(tokens, place) in JOINING))) and _goes_on(length, more[0]):
-            length, place = _sum(length, more[0]), more[1]
-        yield length
+        while length is not None:
+            more, end = _at(tokens, place + (text_at(tokens, place) in JOINING))
+            if more is None or not _goes_on(length, more):
+                yield length
+                break
+            length, place = _sum(length, more), end
 
 
 def _goes_on(length: Duration, more: Duration) -> bool:
@@ -84,58 +92,52 @@ def _same(one: Duration, other: Duration) -> bool:
     return abs(seconds / (months * SECONDS_A_MONTH) - 1) < TOLERANCE
 
 
-def _at(tokens: list[Token], start: int) -> tuple[Duration, int] | None:
-    """Read the length of time that begins at this token, and where it ends."""
+def _at(tokens: list[Token], start: int) -> tuple[Duration | None, int]:
+    """Read the length of time that begins at this token, if one does, and where to read on."""
     amount = _amount(tokens, start) if start < len(tokens) else None
-    if amount is None or _text(tokens, start - 1) == "第":
-        return None
-    number, value, end = amount
-    counted = _text(tokens, end) == "个"
-    end += counted
-    if _text(tokens, end) == "半":
+    if amount is None:
+        return None, start + 1
+    number, value, read_on = amount
+    counted = text_at(tokens, read_on) == "个"
+    end = read_on + counted
+    if text_at(tokens, end) == "半":
         value, counted, end = value + 0.5, True, end + 1
-    elif tuple(_text(tokens, place) for place in range(end, end + 3)) == AND_A_HALF:
+    elif tuple(text_at(tokens, place) for place in range(end, end + 3)) == AND_A_HALF:
         value, end = value + 0.5, end + 3
     unit, length = _unit(tokens, end, counted or number == "")
     end += length
     if not length or (tokens[end - 1].text == "年" and not counted and _looks_like_a_year(tokens[start])):
-        return None
-    if _text(tokens, end) == "半":
+        return None, read_on
+    if text_at(tokens, end) == "半":
         value, end = value + 0.5, end + 1
-    elif tokens[end - 1].kind == "han" and _text(tokens, end) in NO_LENGTH_BEFORE:
-        return None
-    if value <= 0:
-        return None
+    elif tokens[end - 1].kind == "han" and text_at(tokens, end) in NO_LENGTH_BEFORE:
+        return None, read_on
+    if value <= 0 or text_at(tokens, start - 1) == "第":
+        return None, read_on
     seconds, months = value * SECONDS.get(unit, 0), value * MONTHS.get(unit, 0)
     return Duration(seconds, months, frozenset({number}), frozenset({unit})), end
 
 
 def _amount(tokens: list[Token], start: int) -> tuple[str, float, int] | None:
     """Read a number: as it is spelled, "" for a half, its value, and where it ends."""
-    token = tokens[start]
-    if token.text == "半" or (token.text == "half" and _text(tokens, start + 1) in ("a", "an")):
-        return "", 0.5, start + 1 + (token.text == "half")
-    end = start + 1
-    if token.kind == "number":
-        number = plain(token.text)
-    elif token.text in HAN_NUMERALS:
-        while _text(tokens, end) in HAN_NUMERALS:
-            end += 1
-        number = han_value("".join(one.text for one in tokens[start:end]))
-    elif token.text in WORDS and token.text not in ORDINALS.split():
-        number = str(WORDS[token.text])
-    else:
+    word = tokens[start].text
+    if word == "半" or (word == "half" and text_at(tokens, start + 1) in ("a", "an")):
+        return "", 0.5, start + 1 + (word == "half")
+    found = unscaled_at(tokens, start) if word not in NO_AMOUNTS else None
+    if found is None:
         return None
+    number, end = scaled_at(tokens, *found)
     try:
         return number, float(number), end
     except ValueError:
-        return None
+        # Such as 16:9 and 1.2.3; of no value, it is no length either.
+        return number, 0.0, end
 
 
 def _unit(tokens: list[Token], place: int, counted: bool) -> tuple[str, int]:
     """Return the unit here and its number of tokens, 0 for none."""
     for length in (2, 1):
-        spelling = "".join(_text(tokens, place + further) for further in range(length))
+        spelling = "".join(text_at(tokens, place + further) for further in range(length))
         if spelling in UNITS and (counted or spelling not in COUNTED):
             return UNITS[spelling], length
     return "", 0
@@ -143,7 +145,3 @@ def _unit(tokens: list[Token], place: int, counted: bool) -> tuple[str, int]:
 
 def _looks_like_a_year(token: Token) -> bool:
     return token.text.isdecimal() and token.kind == "number" and int(token.text) >= LEAST_YEAR
-
-
-def _text(tokens: list[Token], place: int) -> str:
-    return tokens[place].text if 0 <= place < len(tokens) else " "

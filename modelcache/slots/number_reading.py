@@ -4,7 +4,7 @@ from collections import Counter
 
 from modelcache.slots.clock import Clock, clock_at
 from modelcache.slots.numbers import HAN_NUMERALS, SCALES, WORDS, han_value, plain, scaled
-from modelcache.slots.tokens import PLAIN_WORDS, Token
+from modelcache.slots.tokens import PLAIN_WORDS, Token, text_at
 
 DATE_WORDS = frozenset("月号日")
 VERSION_WORDS = frozenset({"v", "ver", "version", "versions", "版本", "release"})
@@ -65,12 +65,9 @@ class NumberReader:
     def read(self, start: int) -> int:
         """Keep the number that begins at this token and return how many tokens it takes, 0 for none."""
         token = self._tokens[start]
-        if token.kind == "number":
-            value, end = plain(token.text), start + 1
-        elif token.text in HAN_NUMERALS:
-            value, end = self._read_han(start)
-        elif token.text in WORDS:
-            value, end = self._read_words(start)
+        found = unscaled_at(self._tokens, start)
+        if found is not None:
+            value, end = found
         elif token.text in SCALES and len(token.text) > 1:
             value, end = "1", start
         elif self._is_half(start):
@@ -80,8 +77,9 @@ class NumberReader:
             return 0
         vague = token.kind != "number" and value in VAGUE_VALUES
         vague = vague or (end - start < 2 and token.text in VAGUE_WORDS)
-        while self._is_scale(end) and ":" not in value and value.count(".") < 2:
-            value, vague, end = scaled(value, SCALES[self._text(end)]), vague and end == start, end + 1
+        unscaled_end = end
+        value, end = scaled_at(self._tokens, value, end)
+        vague = vague and (end == unscaled_end or end == start + 1)
         clock = clock_at(self._tokens, value, start, end)
         # 一点 is a little unless the part of the day is said.
         if clock is not None and (clock[0].known or not vague):
@@ -89,18 +87,6 @@ class NumberReader:
             return clock[1] - start
         self._keep(value, start, end, vague)
         return end - start
-
-    def _read_han(self, start: int) -> tuple[str, int]:
-        end = start
-        while self._text(end) in HAN_NUMERALS:
-            end += 1
-        return han_value("".join(token.text for token in self._tokens[start:end])), end
-
-    def _read_words(self, start: int) -> tuple[str, int]:
-        value, unit = WORDS[self._text(start)], WORDS.get(self._text(start + 1), 0)
-        if value >= 20 and 0 < unit < 10:
-            return str(value + unit), start + 2
-        return str(value), start + 1
 
     def _keep(self, value: str, start: int, end: int, vague: bool) -> None:
         self.last = value
@@ -132,13 +118,37 @@ class NumberReader:
         before = self._tokens[start - 1] if start else None
         return before is not None and before.kind == "word" and before.text not in PLAIN_WORDS
 
-    def _is_scale(self, position: int) -> bool:
-        """Tell the scale of 3 千 from the unit of 3 千米."""
-        unit = self._text(position) == "千" and self._text(position + 1) in UNITS_OF_THOUSAND
-        return self._text(position) in SCALES and not unit
-
     def _text(self, position: int) -> str:
-        return self._tokens[position].text if 0 <= position < len(self._tokens) else ""
+        return text_at(self._tokens, position)
+
+
+def unscaled_at(tokens: list[Token], start: int) -> tuple[str, int] | None:
+    """Read the digits, the Chinese numeral or the words of a number: its value and where it ends."""
+    token = tokens[start]
+    end = start + 1
+    if token.kind == "number":
+        return plain(token.text), end
+    if token.text in HAN_NUMERALS:
+        while text_at(tokens, end) in HAN_NUMERALS:
+            end += 1
+        return han_value("".join([one.text for one in tokens[start:end]])), end
+    if token.text not in WORDS:
+        return None
+    value, unit = WORDS[token.text], WORDS.get(text_at(tokens, end), 0)
+    return (str(value + unit), end + 1) if value >= 20 and 0 < unit < 10 else (str(value), end)
+
+
+def scaled_at(tokens: list[Token], value: str, end: int) -> tuple[str, int]:
+    """Multiply by the scales that follow, as in 3 千 and ``1.5 million``: the value and where it ends."""
+    while _is_scale(tokens, end) and ":" not in value and value.count(".") < 2:
+        value, end = scaled(value, SCALES[tokens[end].text]), end + 1
+    return value, end
+
+
+def _is_scale(tokens: list[Token], place: int) -> bool:
+    """Tell the scale of 3 千 from the unit of 3 千米."""
+    unit = text_at(tokens, place) == "千" and text_at(tokens, place + 1) in UNITS_OF_THOUSAND
+    return text_at(tokens, place) in SCALES and not unit
 
 
 def _is_year(value: str, before: str, behind: str) -> bool:

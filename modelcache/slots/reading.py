@@ -129,7 +129,7 @@ class Reader:
             vague=frozenset(numbers.vague),
             counts=numbers.counts,
             clocks=frozenset(numbers.clocks),
-            durations=tuple(durations_of(tokens)),
+            durations=durations_of(tokens),
             measures={amount: frozenset(found) for amount, found in measures.items()},
             names=names_of(tokens, marked, bool(han)) - self.tables.common,
             titles=titles_of(text),

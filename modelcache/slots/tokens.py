@@ -96,6 +96,11 @@ def _word(shown: str) -> Token:
     return Token("usa" if shown == "US" else shown.lower(), "word", shown)
 
 
+def text_at(tokens: list[Token], place: int) -> str:
+    """Return the token's text, and a space, which no token is, where there is none."""
+    return tokens[place].text if 0 <= place < len(tokens) else " "
+
+
 def words_of(text: str) -> list[str]:
     """Return the folded tokens only."""
     return [token.text for token in tokens_of(text)]
