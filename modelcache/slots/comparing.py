@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from modelcache.slots.clock import unlike
 from modelcache.slots.directions import change_places
 from modelcache.slots.durations import Duration, agreed
+from modelcache.slots.places import ACTS, NAMES, PASSIVE, SUFFERS, roles_change, sides_change
 from modelcache.slots.reading import Slots, stem_of
 from modelcache.slots.tables import Tables
 from modelcache.slots.tokens import SMALL_WORDS
@@ -54,8 +55,13 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
         if amount in cached.measures and not units & cached.measures[amount]:
             yield amount[0]
     akin = _likeness(asked.content, cached.content)
-    if max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE) and change_places(
-        asked.links, cached.links
+    near_enough = max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE)
+    if (
+        (near_enough and change_places(asked.links, cached.links))
+        or _places_change(asked, cached, chinese)
+        or (
+            akin == 1 and asked.initials != cached.initials and {asked.actor, cached.actor} == {ACTS, SUFFERS}
+        )
     ):
         yield "direction"
     if (
@@ -187,6 +193,21 @@ def _names_differ(asked: Slots, cached: Slots, chinese: bool) -> bool:
         return True
     words, other_words = asked.content - _stems(unknown), cached.content - _stems(other_unknown)
     return _further(words, other_words) <= FURTHER_WORDS and _likeness(words, other_words) >= ALIKE_NAMES
+
+
+def _places_change(asked: Slots, cached: Slots, chinese: bool) -> bool:
+    """Tell who does it to whom, unless two are on one footing or one text only is in the passive voice."""
+    if asked.mutual or cached.mutual or (asked.words ^ cached.words) & PASSIVE:
+        return False
+    if not chinese:
+        # Where direction words stand between them, these tell.
+        told = bool(asked.links and cached.links)
+        return not told and roles_change(asked.roles, cached.roles, asked.order, cached.order)
+    # Places and brands stand where they like in Chinese.
+    people, others = ([role for role in slots.roles if role[0] not in NAMES] for slots in (asked, cached))
+    return roles_change(people, others, asked.order, cached.order) or sides_change(
+        asked.order, cached.order, asked.turning & cached.turning
+    )
 
 
 def _stems(words: set[str]) -> set[str]:

@@ -30,6 +30,8 @@ COUNTED = frozenset("月")
 NO_LENGTH_BEFORE = frozenset("级代年岁边")
 LEAST_YEAR = 10
 AND_A_HALF = ("and", "a", "half")
+# 3 to 4 days are both.
+RANGING = frozenset({"to", "or", "到", "至", "或"})
 JOINING = frozenset({"and", "零", "又"})
 NO_AMOUNTS = frozenset(ORDINALS.split())
 # So that the cost of a long text is bounded: each is compared with each of the other text.
@@ -104,6 +106,8 @@ def _at(tokens: list[Token], start: int) -> tuple[Duration | None, int]:
         value, counted, end = value + 0.5, True, end + 1
     elif tuple(text_at(tokens, place) for place in range(end, end + 3)) == AND_A_HALF:
         value, end = value + 0.5, end + 3
+    if text_at(tokens, end) in RANGING and (further := _amount(tokens, end + 1)):
+        return _of_unit(number, value, *_unit(tokens, further[2], False)), read_on
     unit, length = _unit(tokens, end, counted or number == "")
     end += length
     if not length or (tokens[end - 1].text == "年" and not counted and _looks_like_a_year(tokens[start])):
@@ -112,10 +116,17 @@ def _at(tokens: list[Token], start: int) -> tuple[Duration | None, int]:
         value, end = value + 0.5, end + 1
     elif tokens[end - 1].kind == "han" and text_at(tokens, end) in NO_LENGTH_BEFORE:
         return None, read_on
-    if value <= 0 or text_at(tokens, start - 1) == "第":
+    if text_at(tokens, start - 1) == "第":
         return None, read_on
+    return _of_unit(number, value, unit, length), end
+
+
+def _of_unit(number: str, value: float, unit: str, length: int) -> Duration | None:
+    """Return so many of a unit; None where its name has no length or there are none."""
+    if not length or value <= 0:
+        return None
     seconds, months = value * SECONDS.get(unit, 0), value * MONTHS.get(unit, 0)
-    return Duration(seconds, months, frozenset({number}), frozenset({unit})), end
+    return Duration(seconds, months, frozenset({number}), frozenset({unit}))
 
 
 def _amount(tokens: list[Token], start: int) -> tuple[str, float, int] | None:

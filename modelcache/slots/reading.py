@@ -12,6 +12,18 @@ from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.durations import Duration, durations_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import HEADS, NumberReader
+from modelcache.slots.places import (
+    MOST_ROLES,
+    PERSON,
+    PLACELESS,
+    SPEAKER,
+    UNLISTED,
+    Role,
+    actor_of,
+    has_clauses,
+    role_of,
+    speaker_at,
+)
 from modelcache.slots.tables import SIDES, STATE, Mark, Node, Tables
 from modelcache.slots.tokens import FORM_WORDS, HAN, SMALL_HAN, Token, tokens_of
 
@@ -30,6 +42,14 @@ ASKING = re.compile(rf"(?:(?<=[{HAN}])[不没]|(?<=[了过])没有?)(?=\s*(?:[,�
 STEM = 5
 STEMS_REMEMBERED = 8192
 ENDING = re.compile("(?<=...)(?:ings?|ed|es|e|s)$")
+
+# In 喜出望外的望是什么意思 the meaning of a part is asked for.
+PART = re.compile(
+    rf"(?:中的|里的|的|中|里)[‘“\"']?(?P<part>[{HAN}]{{1,2}}?)[’”\"']?字?(?:的意思|(?:是|指)?(?:什么|啥)意思)"
+)
+# At a text's end these ask how good something is.
+RATING = ("如何", "怎样", "怎么样", "咋样")
+FINAL = "呀啊呢吗嘛吧哦"
 
 # A capital by itself tells a kind, a size or a plan; of "I" and a leading "A" it is a word.
 SIZES = frozenset({"XS", "XL", "XXL", "XXXL"})
@@ -69,6 +89,16 @@ class Slots:
     """The first letter of each word that is more than a question's form."""
     links: tuple[Link, ...]
     """What is before and behind each direction word."""
+    turning: frozenset[str]
+    """The words of these."""
+    roles: tuple[Role, ...]
+    """Those who act on each other, in their order."""
+    actor: str
+    """What the one does whom the text asks for, "" where that is not plain."""
+    mutual: bool
+    """Whether something puts two on one footing, as "and" does, or clauses follow each other."""
+    order: tuple[str, ...]
+    """The Chinese characters that say something by their places, and all other words."""
     words: frozenset[str]
     content: frozenset[str]
     """Stems of the words that are more than a question's form, but for listed names and negations."""
@@ -97,15 +127,21 @@ class Reader:
         named: set[int] = set()
         undone: set[int] = set()
         measures: dict[Measure, set[str]] = defaultdict(set)
+        roles: dict[int, Role] = {}
+        mutual = has_clauses(text)
         for start, length, marks in self._spellings(tokens, numbers, measures):
             if tokens[start].text in EITHER and _asks_either(tokens, start, length):
                 continue
             for rule, axis, value in marks:
                 if rule == "direction":
                     turns.append((start, length, value))
+                elif rule == "mutual":
+                    mutual = True
                 elif rule != "opposite" or start - 1 not in negated:
                     # What is denied, as in "not open", is on neither side.
                     marked.update(range(start, start + length))
+                    if role := role_of(axis, value):
+                        roles[start] = role
                     if rule == "opposite" and tokens[start].text in EITHER:
                         values["negation", "negation"].add("words")
                         negated.add(start)
@@ -123,6 +159,16 @@ class Reader:
         han = "".join([token.text for token in tokens if token.kind == "han"])
         if letters := _letters(tokens, bool(han)):
             values["letter", "letter"] = letters
+        if han:
+            if "意思" in han and (parts := set(_parts(text))):
+                values["part", "part"] = parts
+            if han.rstrip(FINAL).endswith(RATING):
+                values["question", "question"] = {"rating"}
+            if SPEAKER in han:
+                roles |= dict.fromkeys(speaker_at(tokens), (PERSON, SPEAKER))
+        names = names_of(tokens, marked, bool(han)) - self.tables.common
+        if len(names) > 1:
+            roles |= {p: (UNLISTED, token.text) for p, token in enumerate(tokens) if token.text in names}
         return Slots(
             values={axis: frozenset(found) for axis, found in values.items()},
             numbers=numbers.plain,
@@ -131,11 +177,18 @@ class Reader:
             clocks=frozenset(numbers.clocks),
             durations=durations_of(tokens),
             measures={amount: frozenset(found) for amount, found in measures.items()},
-            names=names_of(tokens, marked, bool(han)) - self.tables.common,
+            names=names,
             titles=titles_of(text),
             persons=frozenset(self._persons.findall(text)),
             initials="".join([token.text[0] for token in tokens if token.kind == "word" and _says(token)]),
             links=links_of(tokens, turns),
+            turning=frozenset(
+                [token.text for start, length, _ in turns for token in tokens[start : start + length]]
+            ),
+            roles=tuple([role for _, role in sorted(roles.items())])[:MOST_ROLES] if len(roles) > 1 else (),
+            actor=actor_of(tokens),
+            mutual=mutual,
+            order=tuple([token.text for token in tokens if token.text not in PLACELESS]),
             words=frozenset([token.text for token in tokens]),
             content=_content(tokens, negated | named),
             denied=frozenset(_denied(tokens, negated)),
@@ -221,6 +274,13 @@ def _letters(tokens: list[Token], chinese: bool) -> set[str]:
             and (chinese if not place else tokens[place - 1].kind != "number")
         )
     }
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Give what is asked for by itself though the saying before holds it too."""
+    for match in PART.finditer(text):
+        if match["part"] in text[: match.start()]:
+            yield match["part"]
 
 
 def _says(token: Token) -> bool:

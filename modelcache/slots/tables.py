@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent
 LISTS = {
     "negation": ("words", "maybe"),
     "direction": ("words", "reversed"),
+    "mutual": ("words",),
     "ignored": ("words",),
     "common": ("words",),
 }

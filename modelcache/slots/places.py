@@ -1,0 +1,130 @@
+"""Who does it to whom: what changes places between two texts though their words stay the same."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from modelcache.slots.tokens import FORM_WORDS, SMALL_HAN, Token
+
+# The people of a question, whose parts are not for exchange whatever they do to each other.
+PERSON = "person"
+PEOPLE = frozenset({"sex", "family", "young"})
+SPEAKER = "我"
+# 告诉我, 帮我 and the like name nobody.
+SERVING = frozenset("诉帮给为求教")
+UNLISTED = "unlisted name"
+# Other things that act on each other: each may change places with one of its own kind.
+ACTING = frozenset({"name", "device", "numeral", "animal", "language"})
+NAMES = frozenset({"name", UNLISTED})
+# By these the one who acts may be named last.
+PASSIVE = frozenset({"被", "由", "by"})
+BREAK = re.compile("[,，、;；。?？!！/]")
+ENDS = ",，、;；。.?？!！/~…)）\"”’' \t\n"
+# Characters that say nothing by their places.
+PLACELESS = SMALL_HAN - frozenset("的我谁你她他它")
+# Shares of common words, of which names need more: they stand in many places of a text.
+ALIKE = 0.6
+ALIKE_NAMES = 0.8
+LONGEST_ORDER = 40
+MOST_ROLES = 40
+
+# Who beat Germany, and who did Germany beat?
+ACTS, SUFFERS = "acts", "suffers"
+DOING = frozenset({"do", "does", "did"})
+
+Role = tuple[str, str]
+
+
+def has_clauses(text: str) -> bool:
+    """Tell whether something parts the text: what stands on both sides may change places freely."""
+    return bool(BREAK.search(text.rstrip(ENDS)))
+
+
+def role_of(axis: str, value: str) -> Role | None:
+    """Return the role that a listed value may play; None: it is no actor."""
+    if axis in PEOPLE:
+        return PERSON, f"{axis} {value}"
+    return (axis, value) if axis in ACTING else None
+
+
+def speaker_at(tokens: Sequence[Token]) -> Iterator[int]:
+    """Give the places where the speaker is one of the people in question."""
+    for place, token in enumerate(tokens):
+        if token.text == SPEAKER and not (place and tokens[place - 1].text in SERVING):
+            yield place
+
+
+def actor_of(tokens: Sequence[Token]) -> str:
+    """Return what the one does whom an English text asks for: acts, suffers, or "" where neither is plain."""
+    if len(tokens) < 3 or tokens[0].text not in ("who", "whom"):
+        return ""
+    if tokens[1].text in DOING or tokens[0].text == "whom":
+        return SUFFERS
+    return "" if tokens[1].text in FORM_WORDS else ACTS
+
+
+def roles_change(
+    asked: Sequence[Role],
+    cached: Sequence[Role],
+    words: Sequence[str],
+    other_words: Sequence[str],
+) -> bool:
+    """Tell two roles of one kind that follow each other the other way round, in texts alike otherwise."""
+    if asked == cached or len(asked) < 2:
+        return False
+    once = _once(asked) & _once(cached)
+    ours, theirs = ([role for role in side if role in once] for side in (asked, cached))
+    if ours == theirs:
+        return False
+    place = {role: number for number, role in enumerate(theirs)}
+    kinds = {
+        one[0]
+        for number, one in enumerate(ours)
+        for other in ours[number + 1 :]
+        if one[0] == other[0] and place[one] > place[other]
+    }
+    if not kinds:
+        return False
+    common = sum((Counter(words) & Counter(other_words)).values())
+    alike = common / max(len(words), len(other_words), 1)
+    return alike >= (ALIKE if kinds - NAMES else ALIKE_NAMES)
+
+
+def sides_change(asked: Sequence[str], cached: Sequence[str], turning: frozenset[str]) -> bool:
+    """Tell A … B from B … A, where ``turning`` is what between them says which acts on which.
+
+    One character more on either side does no harm.
+    """
+    if max(len(asked), len(cached)) > LONGEST_ORDER or asked == cached:
+        return False
+    common = Counter(asked) & Counter(cached)
+    if max(len(asked), len(cached)) - sum(common.values()) > 1:
+        return False
+    ours, theirs = _kept(asked, common), _kept(cached, common)
+    while ours and ours[0] == theirs[0]:
+        ours, theirs = ours[1:], theirs[1:]
+    while ours and ours[-1] == theirs[-1]:
+        ours, theirs = ours[:-1], theirs[:-1]
+    length = len(ours)
+    for first in range(1, length - 1):
+        if theirs[length - first :] != ours[:first]:
+            continue
+        for last in range(1, length - first):
+            between = ours[first : length - last]
+            if ours[length - last :] == theirs[:last] and between == theirs[last : length - first]:
+                return not turning.isdisjoint(between)
+    return False
+
+
+def _once(roles: Iterable[Role]) -> set[Role]:
+    return {role for role, count in Counter(roles).items() if count == 1}
+
+
+def _kept(words: Sequence[str], common: Counter[str]) -> list[str]:
+    left = Counter(common)
+    kept = []
+    for word in words:
+        if left[word] > 0:
+            left[word] -= 1
+            kept.append(word)
+    return kept
