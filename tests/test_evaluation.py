@@ -141,5 +141,25 @@ def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
     assert judge.worth_judging(QUESTION, found, 0.5) == 4
     assert judge.worth_judging(QUESTION, found[2:3], 0.5) == 0
     assert judge.worth_judging(QUESTION, found, 0.0) == 5
-    far = found[4]
-    assert [one.confidence for one in judge.judge(QUESTION, np.zeros(384, np.float32), [far])] == [0.0]
+
+
+def test_the_lower_the_threshold_the_more_candidates_are_judged() -> None:
+    settings = make_settings({})
+    judge = make_judge(
+        settings, E5Embedder(), get_evaluation(settings), SlotGuard.from_settings(settings), None
+    )
+    found = [
+        candidate(1 - number / 100, f"f{number}", number, f"user###other {number}") for number in range(12)
+    ]
+    worth = [judge.worth_judging(QUESTION, found, threshold) for threshold in (0.2, 0.5, 0.95)]
+    assert sorted(worth, reverse=True) == worth
+    assert worth[0] > worth[2]
+
+
+def test_candidates_far_from_the_question_are_rated_zero() -> None:
+    settings = make_settings({})
+    judge = make_judge(
+        settings, E5Embedder(), get_evaluation(settings), SlotGuard.from_settings(settings), None
+    )
+    found = [candidate(0.4, "f", 1, "user###other")]
+    assert [one.confidence for one in judge.judge(QUESTION, np.zeros(384, np.float32), found)] == [0.0]

@@ -8,14 +8,25 @@ from tqdm import tqdm
 
 from benchmarks.measure import Report
 from benchmarks.trust.product import Product
+from modelcache.adapter.candidates import judge_nearest_first
 from modelcache.processor.pre import Message, make_question
 
 CANDIDATES = 5
 COLUMNS = ("questions", "number", "p50 µs", "p95 µs")
 
 
-def cost_line(product: Product, title: str, model: str, texts: Sequence[str]) -> Sequence[str]:
-    """Time the judging of five candidates and the choice of one, for each question once."""
+def cost_lines(product: Product, title: str, model: str, texts: Sequence[str]) -> list[Sequence[str]]:
+    """Time what a query decides by, for each question once, and the judging of all five candidates.
+
+    No text is read twice in each of both, as if none were popular.
+    """
+    return [
+        _line(product, f"{title}, a query at default settings", model, texts[::2], as_query=True),
+        _line(product, f"{title}, five candidates judged", model, texts[1::2], as_query=False),
+    ]
+
+
+def _line(product: Product, title: str, model: str, texts: Sequence[str], *, as_query: bool) -> Sequence[str]:
     cache = product.cache
     vectors = product.embed(texts)
     microseconds = []
@@ -24,7 +35,10 @@ def cost_line(product: Product, title: str, model: str, texts: Sequence[str]) ->
         candidates = cache.data_manager.search(model, question.partition, vector, CANDIDATES)
         threshold = cache.threshold(question)
         started = perf_counter()
-        cache.judge.choose(question, cache.judge.judge(question, vector, candidates), threshold)
+        if as_query:
+            judge_nearest_first(cache, question, vector, candidates, CANDIDATES, threshold, threshold)
+        else:
+            cache.judge.choose(question, cache.judge.judge(question, vector, candidates), threshold)
         microseconds.append(1e6 * (perf_counter() - started))
     cuts = quantiles(microseconds, n=20, method="inclusive")
     return title, f"{len(texts):,}", f"{cuts[9]:.0f}", f"{cuts[18]:.0f}"

@@ -12,7 +12,7 @@ from benchmarks.measure import Report
 from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from benchmarks.sizes import Sizes
 from benchmarks.trust import hits
-from benchmarks.trust.cost import cost_line, cost_report
+from benchmarks.trust.cost import cost_lines, cost_report
 from benchmarks.trust.held_out import RememberingEmbedder, calibrated
 from benchmarks.trust.hits import Allowed, Hits, Tally, at_most, at_most_so_many
 from benchmarks.trust.peers import PLAIN_COSINE, peer_hits
@@ -31,7 +31,7 @@ PARAPHRASE_WRONG = 0.008
 # The others decide by the nearest entry too, and what is embedded is the same in a single message.
 SWEPT = (PLAIN_COSINE, OURS)
 CURVE_POINTS = 60
-JUDGED = 1000
+JUDGED = 2000
 HEAD = ("questions", "decision", "at")
 DEFAULT = "default"
 CURVE = "curve"
@@ -56,7 +56,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
         lines = []
         for language in FILES:
             texts = [pair.asked for pair in read_pairs(data, language)][: sizes.trust_pairs or JUDGED]
-            lines.append(cost_line(product, language, f"hard pairs, {language}", texts))
+            lines += cost_lines(product, language, f"hard pairs, {language}", texts)
         yield cost_report(lines)
 
 

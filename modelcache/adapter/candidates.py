@@ -26,27 +26,43 @@ def decide(
     embedding, *turns = cache.gathering.embed(question.texts, urgent=True)
     context = np.stack(turns) if turns else None
     most = asked.top_k or cache.settings.top_k
-    search, judge = cache.data_manager.search, cache.judge
-    wanted = max(most, judge.neighbours)
+    search = cache.data_manager.search
+    wanted = max(most, cache.judge.neighbours)
 
-    def judged(candidates: Sequence[Candidate]) -> tuple[Verdict, Observations]:
-        # As a rule the nearest answers or none does, and the others need not be compared word by word.
-        worth = max(1, judge.worth_judging(question, candidates[:most], threshold))
-        for count in (1, worth) if worth > 1 and judge.nearest_decides(question) else (worth,):
-            found = judge.judge(question, embedding, candidates, count)
-            found, observations = _observed(cache, question, found, embedding, common)
-            verdict = judge.choose(question, found, threshold)
-            if verdict.chosen is not None:
-                break
-        return verdict, observations
+    def judged(found: Sequence[Candidate]) -> tuple[Verdict, Observations]:
+        return judge_nearest_first(cache, question, embedding, found, most, threshold, common)
 
     with cache.turns.turn():
         verdict = judged(search(question.model, question.partition, embedding, wanted, context))
-        if verdict[0].chosen is None and judge.conversations.stands_alone(question):
+        if verdict[0].chosen is None and cache.judge.conversations.stands_alone(question):
             alone = judged(search(question.model, question.without_context, embedding, wanted))
             if alone[0].chosen is not None or verdict[0].nearest is None:
                 return alone
     return verdict
+
+
+def judge_nearest_first(
+    cache: Cache,
+    question: Question,
+    embedding: Embeddings,
+    candidates: Sequence[Candidate],
+    most: int,
+    threshold: float,
+    common: float,
+) -> tuple[Verdict, Observations]:
+    """Judge as many of the first ``most`` candidates as it takes: the most alike come first.
+
+    As a rule the nearest answers or none does, and the others need not be compared word by word.
+    """
+    judge = cache.judge
+    worth = max(1, judge.worth_judging(question, candidates[:most], threshold))
+    for count in (1, worth) if worth > 1 and judge.nearest_decides(question) else (worth,):
+        found = judge.judge(question, embedding, candidates, count)
+        found, observations = _observed(cache, question, found, embedding, common)
+        verdict = judge.choose(question, found, threshold)
+        if verdict.chosen is not None:
+            break
+    return verdict, observations
 
 
 def _observed(

@@ -33,8 +33,8 @@ WRONG_SHARE = 0.05
 LEAST_PAIRS = 500
 LEAST_FORMS = 20
 BATCH = 64
-# Nobody reuses an answer at a smaller confidence, and so few of those above are further away.
-REUSED = 0.3
+# So few of the pairs that are rated so high or higher are further away than is noted.
+REACHED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FURTHEST = 0.005
 SETTING = "similarity_threshold"
 
@@ -225,7 +225,7 @@ def _fit(
             "offset": offset,
             "threshold": point.threshold,
             "form_only": form_only,
-            "least": _least([asked[row].own.similarity for row in own], rated),
+            "reaching": _reaching(np.array([asked[row].own.similarity for row in own]), rated),
         }
     whole = {
         "format": FORMAT,
@@ -247,10 +247,13 @@ def _is_form(pair: Pair, views: Mapping[str, View]) -> bool:
     return not pair.rules and differ_in_form_only(views[pair.asked], views[pair.cached])
 
 
-def _least(similarities: Sequence[float], rated: NDArray[np.float64]) -> float:
-    """Return the cosine under which hardly a pair is rated so high that anybody would reuse its answer."""
-    reused = np.array(similarities)[rated >= REUSED]
-    return round(float(np.quantile(reused, FURTHEST)), 4)
+def _reaching(similarities: NDArray[np.float64], rated: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return, by confidence, the cosine under which hardly a pair is rated so high."""
+    cosines = [float(np.quantile(similarities[rated >= share], FURTHEST)) for share in REACHED]
+    return [
+        (share, round(cosine, 4))
+        for share, cosine in zip(REACHED, np.maximum.accumulate(cosines), strict=True)
+    ]
 
 
 def _floor(languages: dict[str, list[Asked]]) -> float:

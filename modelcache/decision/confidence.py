@@ -28,7 +28,7 @@ from modelcache.slots.tokens import HAN
 SHIPPED = Path(__file__).parent / "calibrations"
 CHINESE, OTHER = "chinese", "other"
 HAN_CHARACTER = re.compile(f"[{HAN}]")
-FORMAT = 2
+FORMAT = 3
 REMEMBERED_TEXTS = 2048
 REMEMBERED_CHARS = 256
 
@@ -95,10 +95,19 @@ class LanguageModel:
         self.forest = Forest(tables["forest"])
         self.slope, self.offset = (float(tables[name]) for name in ("slope", "offset"))
         self.threshold = float(tables["threshold"])
-        self.least = float(tables["least"])
-        """Pairs of a smaller cosine are hardly ever the same: they are rated 0, which costs nothing."""
+        self._reaching = [(float(share), float(cosine)) for share, cosine in tables["reaching"]]
+        """By confidence, the cosine under which hardly any pair is rated so high; both rise."""
         self.form_only = float(tables["form_only"])
         """How many of those that differ in form only are the same: no such pair is rated less."""
+
+    def least(self, threshold: float) -> float:
+        """Return the cosine under which hardly any pair reaches the threshold.
+
+        Where that is lower than any share known, it is the one under which pairs are rated 0, which costs
+        nothing.
+        """
+        below = [cosine for share, cosine in self._reaching if share <= threshold]
+        return below[-1] if below else self._reaching[0][1]
 
 
 class Confidence:
@@ -133,9 +142,8 @@ class Confidence:
         model = self._models[language_of(pairs[0].asked)]
         # Equal texts, as two last turns may be, are beyond what is fitted.
         shares = [1.0 if pair.asked == pair.cached else 0.0 for pair in pairs]
-        near = [
-            place for place, pair in enumerate(pairs) if not shares[place] and pair.similarity >= model.least
-        ]
+        least = model.least(0.0)
+        near = [place for place, pair in enumerate(pairs) if not shares[place] and pair.similarity >= least]
         rows = []
         at_least = []
         for pair in [pairs[place] for place in near]:
@@ -153,9 +161,9 @@ class Confidence:
                 shares[place] = share
         return shares
 
-    def least(self, asked: str) -> float:
-        """Return the cosine under which any other text than this is rated 0."""
-        return self._models[language_of(asked)].least
+    def least(self, asked: str, threshold: float) -> float:
+        """Return the cosine under which hardly any other text than this reaches the threshold."""
+        return self._models[language_of(asked)].least(threshold)
 
     def threshold(self, asked: str) -> float:
         """Return from which confidence on an answer to this text is reused, unless a user sets another."""

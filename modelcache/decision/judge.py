@@ -100,7 +100,10 @@ class Judge:
         """Return how many of the first candidates it takes to judge all that may reach the threshold."""
         if self._confidence is None or threshold <= 0 or self.is_long(question):
             return len(candidates)
-        least = self._confidence.least(question.text)
+        least = self._confidence.least(
+            question.text,
+            _odds_times(1 / SAME_CONVERSATION, threshold) if question.without_context else threshold,
+        )
         near = [place for place, one in enumerate(candidates, start=1) if one.similarity >= least]
         return near[-1] if near else 0
 
@@ -153,7 +156,9 @@ class Judge:
                 ]
             )
             shares = [
-                _likelier(share) if candidate.context_similarities and veto != CONTEXT else share
+                _odds_times(SAME_CONVERSATION, share)
+                if candidate.context_similarities and veto != CONTEXT
+                else share
                 for share, candidate, veto in zip(shares, candidates, vetoes, strict=True)
             ]
         return [
@@ -197,9 +202,9 @@ def _others(candidate: Candidate, candidates: Sequence[Candidate]) -> list[float
     return [other.similarity for other in candidates if other.entry.answer != answer]
 
 
-def _likelier(share: float) -> float:
-    """Return the share inside the same conversation."""
-    return SAME_CONVERSATION * share / (1.0 + (SAME_CONVERSATION - 1.0) * share)
+def _odds_times(factor: float, share: float) -> float:
+    """Return the share whose odds are so many times those of this one."""
+    return factor * share / (1.0 + (factor - 1.0) * share)
 
 
 def _between(cosine: float, knee: float, height: float) -> float:

@@ -199,14 +199,15 @@ def _places_change(asked: Slots, cached: Slots, chinese: bool) -> bool:
     """Tell who does it to whom, unless two are on one footing or one text only is in the passive voice."""
     if asked.mutual or cached.mutual or (asked.words ^ cached.words) & PASSIVE:
         return False
+    clauses = asked.clauses or cached.clauses
     if not chinese:
         # Where direction words stand between them, these tell.
-        told = bool(asked.links and cached.links)
+        told = clauses or bool(asked.links and cached.links)
         return not told and roles_change(asked.roles, cached.roles, asked.order, cached.order)
-    # Places and brands stand where they like in Chinese.
+    # Places and brands stand where they like in Chinese, and clauses as well.
     people, others = ([role for role in slots.roles if role[0] not in NAMES] for slots in (asked, cached))
-    return roles_change(people, others, asked.order, cached.order) or sides_change(
-        asked.order, cached.order, asked.turning & cached.turning
+    return roles_change(people, others, asked.order, cached.order) or (
+        not clauses and sides_change(asked.order, cached.order, asked.turning & cached.turning)
     )
 
 

@@ -14,7 +14,7 @@ SPEAKER = "我"
 SERVING = frozenset("诉帮给为求教")
 UNLISTED = "unlisted name"
 # Other things that act on each other: each may change places with one of its own kind.
-ACTING = frozenset({"name", "device", "numeral", "animal", "language"})
+ACTING = frozenset({"name", "device", "numeral", "animal", "language", "garment"})
 NAMES = frozenset({"name", UNLISTED})
 # By these the one who acts may be named last.
 PASSIVE = frozenset({"被", "由", "by"})

@@ -47,6 +47,13 @@ ENDING = re.compile("(?<=...)(?:ings?|ed|es|e|s)$")
 PART = re.compile(
     rf"(?:中的|里的|的|中|里)[‘“\"']?(?P<part>[{HAN}]{{1,2}}?)[’”\"']?字?(?:的意思|(?:是|指)?(?:什么|啥)意思)"
 )
+# Such a text asks whether. How and where it is done, and how well, is what many want to know by that.
+WHETHER = re.compile(
+    "(?:吗|么|嘛|没有|没|不)[呢啊呀的]?[?？。!！~ ]*$"
+    "|是否|会不会|能不能|可不可以|是不是|要不要|需不需要"
+)
+OTHERWISE = re.compile("什么|怎么|怎样|如何|为何|啥|谁|哪|几|多[少久大高远长]|咋|何时")
+AS_WHETHER = frozenset({"whether", "how", "where", "rating"})
 # At a text's end these ask how good something is.
 RATING = ("如何", "怎样", "怎么样", "咋样")
 FINAL = "呀啊呢吗嘛吧哦"
@@ -96,7 +103,9 @@ class Slots:
     actor: str
     """What the one does whom the text asks for, "" where that is not plain."""
     mutual: bool
-    """Whether something puts two on one footing, as "and" does, or clauses follow each other."""
+    """Whether something puts two on one footing, as "and" does."""
+    clauses: bool
+    """Whether clauses follow each other."""
     order: tuple[str, ...]
     """The Chinese characters that say something by their places, and all other words."""
     words: frozenset[str]
@@ -128,7 +137,7 @@ class Reader:
         undone: set[int] = set()
         measures: dict[Measure, set[str]] = defaultdict(set)
         roles: dict[int, Role] = {}
-        mutual = has_clauses(text)
+        mutual = False
         for start, length, marks in self._spellings(tokens, numbers, measures):
             if tokens[start].text in EITHER and _asks_either(tokens, start, length):
                 continue
@@ -164,6 +173,12 @@ class Reader:
                 values["part", "part"] = parts
             if han.rstrip(FINAL).endswith(RATING):
                 values["question", "question"] = {"rating"}
+            elif (
+                not values.get(("question", "question"))
+                and WHETHER.search(text)
+                and not OTHERWISE.search(text)
+            ):
+                values["question", "question"] = set(AS_WHETHER)
             if SPEAKER in han:
                 roles |= dict.fromkeys(speaker_at(tokens), (PERSON, SPEAKER))
         names = names_of(tokens, marked, bool(han)) - self.tables.common
@@ -188,6 +203,7 @@ class Reader:
             roles=tuple([role for _, role in sorted(roles.items())])[:MOST_ROLES] if len(roles) > 1 else (),
             actor=actor_of(tokens),
             mutual=mutual,
+            clauses=has_clauses(text),
             order=tuple([token.text for token in tokens if token.text not in PLACELESS]),
             words=frozenset([token.text for token in tokens]),
             content=_content(tokens, negated | named),
