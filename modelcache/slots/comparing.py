@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from modelcache.slots.clock import unlike
 from modelcache.slots.directions import change_places
 from modelcache.slots.durations import Duration, agreed
-from modelcache.slots.places import ACTS, NAMES, PASSIVE, SUFFERS, roles_change, sides_change
+from modelcache.slots.places import change, other_is_asked_for
 from modelcache.slots.reading import Slots, stem_of
 from modelcache.slots.tables import Tables
 from modelcache.slots.tokens import SMALL_WORDS
@@ -58,9 +58,10 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     near_enough = max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE)
     if (
         (near_enough and change_places(asked.links, cached.links))
-        or _places_change(asked, cached, chinese)
+        or change(asked.places, cached.places, chinese=chinese)
         or (
-            akin == 1 and asked.initials != cached.initials and {asked.actor, cached.actor} == {ACTS, SUFFERS}
+            (akin == 1 and asked.initials != cached.initials)
+            and other_is_asked_for(asked.places, cached.places)
         )
     ):
         yield "direction"
@@ -193,22 +194,6 @@ def _names_differ(asked: Slots, cached: Slots, chinese: bool) -> bool:
         return True
     words, other_words = asked.content - _stems(unknown), cached.content - _stems(other_unknown)
     return _further(words, other_words) <= FURTHER_WORDS and _likeness(words, other_words) >= ALIKE_NAMES
-
-
-def _places_change(asked: Slots, cached: Slots, chinese: bool) -> bool:
-    """Tell who does it to whom, unless two are on one footing or one text only is in the passive voice."""
-    if asked.mutual or cached.mutual or (asked.words ^ cached.words) & PASSIVE:
-        return False
-    clauses = asked.clauses or cached.clauses
-    if not chinese:
-        # Where direction words stand between them, these tell.
-        told = clauses or bool(asked.links and cached.links)
-        return not told and roles_change(asked.roles, cached.roles, asked.order, cached.order)
-    # Places and brands stand where they like in Chinese, and clauses as well.
-    people, others = ([role for role in slots.roles if role[0] not in NAMES] for slots in (asked, cached))
-    return roles_change(people, others, asked.order, cached.order) or (
-        not clauses and sides_change(asked.order, cached.order, asked.turning & cached.turning)
-    )
 
 
 def _stems(words: set[str]) -> set[str]:

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from modelcache.slots.directions import Turn
 from modelcache.slots.tokens import FORM_WORDS, SMALL_HAN, Token
 
 # The people of a question, whose parts are not for exchange whatever they do to each other.
@@ -35,9 +37,73 @@ DOING = frozenset({"do", "does", "did"})
 Role = tuple[str, str]
 
 
-def has_clauses(text: str) -> bool:
-    """Tell whether something parts the text: what stands on both sides may change places freely."""
-    return bool(BREAK.search(text.rstrip(ENDS)))
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What stands where in a text."""
+
+    order: tuple[str, ...]
+    """The Chinese characters that say something by their places, and all other words."""
+    turning: frozenset[str]
+    """The words that say which of two acts on the other."""
+    roles: tuple[Role, ...]
+    """Those who act on each other, in their order."""
+    asked_for: str
+    """What the one does whom the text asks for, "" where that is not plain."""
+    mutual: bool
+    """Whether something puts two on one footing, as "and" does."""
+    clauses: bool
+    """Whether clauses follow each other."""
+    passive: frozenset[str]
+    linked: bool
+    """Whether direction words stand between things."""
+
+
+def places_of(
+    text: str,
+    tokens: Sequence[Token],
+    turns: Iterable[Turn],
+    listed: Mapping[int, Role],
+    names: frozenset[str],
+    *,
+    mutual: bool,
+    linked: bool,
+) -> Places:
+    """Read a text; ``listed`` are the roles of the tables by place, ``names`` those told by their looks."""
+    roles = dict(listed)
+    roles.update((place, (PERSON, SPEAKER)) for place in _speaker(tokens))
+    if len(names) > 1:
+        roles.update((place, (UNLISTED, one.text)) for place, one in enumerate(tokens) if one.text in names)
+    return Places(
+        order=tuple([token.text for token in tokens if token.text not in PLACELESS]),
+        turning=frozenset([one.text for start, length, _ in turns for one in tokens[start : start + length]]),
+        roles=tuple([role for _, role in sorted(roles.items())])[:MOST_ROLES],
+        asked_for=_asked_for(tokens),
+        mutual=mutual,
+        clauses=bool(BREAK.search(text.rstrip(ENDS))),
+        passive=PASSIVE.intersection([token.text for token in tokens]),
+        linked=linked,
+    )
+
+
+def change(asked: Places, cached: Places, *, chinese: bool) -> bool:
+    """Tell who does it to whom, unless two are on one footing or one text only is in the passive voice."""
+    if asked.mutual or cached.mutual or asked.passive != cached.passive:
+        return False
+    clauses = asked.clauses or cached.clauses
+    if not chinese:
+        # Where direction words stand between them, these tell.
+        told = clauses or (asked.linked and cached.linked)
+        return not told and _roles_change(asked.roles, cached.roles, asked.order, cached.order)
+    # Places and brands stand where they like in Chinese, and clauses as well.
+    people, others = ([role for role in places.roles if role[0] not in NAMES] for places in (asked, cached))
+    return _roles_change(people, others, asked.order, cached.order) or (
+        not clauses and _sides_change(asked.order, cached.order, asked.turning & cached.turning)
+    )
+
+
+def other_is_asked_for(asked: Places, cached: Places) -> bool:
+    """Tell the one who acts from the one who suffers, in texts of the same words."""
+    return {asked.asked_for, cached.asked_for} == {ACTS, SUFFERS}
 
 
 def role_of(axis: str, value: str) -> Role | None:
@@ -47,14 +113,14 @@ def role_of(axis: str, value: str) -> Role | None:
     return (axis, value) if axis in ACTING else None
 
 
-def speaker_at(tokens: Sequence[Token]) -> Iterator[int]:
+def _speaker(tokens: Sequence[Token]) -> Iterator[int]:
     """Give the places where the speaker is one of the people in question."""
     for place, token in enumerate(tokens):
         if token.text == SPEAKER and not (place and tokens[place - 1].text in SERVING):
             yield place
 
 
-def actor_of(tokens: Sequence[Token]) -> str:
+def _asked_for(tokens: Sequence[Token]) -> str:
     """Return what the one does whom an English text asks for: acts, suffers, or "" where neither is plain."""
     if len(tokens) < 3 or tokens[0].text not in ("who", "whom"):
         return ""
@@ -63,11 +129,8 @@ def actor_of(tokens: Sequence[Token]) -> str:
     return "" if tokens[1].text in FORM_WORDS else ACTS
 
 
-def roles_change(
-    asked: Sequence[Role],
-    cached: Sequence[Role],
-    words: Sequence[str],
-    other_words: Sequence[str],
+def _roles_change(
+    asked: Sequence[Role], cached: Sequence[Role], words: Sequence[str], other_words: Sequence[str]
 ) -> bool:
     """Tell two roles of one kind that follow each other the other way round, in texts alike otherwise."""
     if asked == cached or len(asked) < 2:
@@ -90,7 +153,7 @@ def roles_change(
     return alike >= (ALIKE if kinds - NAMES else ALIKE_NAMES)
 
 
-def sides_change(asked: Sequence[str], cached: Sequence[str], turning: frozenset[str]) -> bool:
+def _sides_change(asked: Sequence[str], cached: Sequence[str], turning: frozenset[str]) -> bool:
     """Tell A … B from B … A, where ``turning`` is what between them says which acts on which.
 
     One character more on either side does no harm.

@@ -7,23 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
+from modelcache.slots.asking import kinds_of, parts_of
 from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.durations import Duration, durations_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import HEADS, NumberReader
-from modelcache.slots.places import (
-    MOST_ROLES,
-    PERSON,
-    PLACELESS,
-    SPEAKER,
-    UNLISTED,
-    Role,
-    actor_of,
-    has_clauses,
-    role_of,
-    speaker_at,
-)
+from modelcache.slots.places import Places, Role, places_of, role_of
 from modelcache.slots.tables import SIDES, STATE, Mark, Node, Tables
 from modelcache.slots.tokens import FORM_WORDS, HAN, SMALL_HAN, Token, tokens_of
 
@@ -42,21 +32,6 @@ ASKING = re.compile(rf"(?:(?<=[{HAN}])[不没]|(?<=[了过])没有?)(?=\s*(?:[,�
 STEM = 5
 STEMS_REMEMBERED = 8192
 ENDING = re.compile("(?<=...)(?:ings?|ed|es|e|s)$")
-
-# In 喜出望外的望是什么意思 the meaning of a part is asked for.
-PART = re.compile(
-    rf"(?:中的|里的|的|中|里)[‘“\"']?(?P<part>[{HAN}]{{1,2}}?)[’”\"']?字?(?:的意思|(?:是|指)?(?:什么|啥)意思)"
-)
-# Such a text asks whether. How and where it is done, and how well, is what many want to know by that.
-WHETHER = re.compile(
-    "(?:吗|么|嘛|没有|没|不)[呢啊呀的]?[?？。!！~ ]*$"
-    "|是否|会不会|能不能|可不可以|是不是|要不要|需不需要"
-)
-OTHERWISE = re.compile("什么|怎么|怎样|如何|为何|啥|谁|哪|几|多[少久大高远长]|咋|何时")
-AS_WHETHER = frozenset({"whether", "how", "where", "rating"})
-# At a text's end these ask how good something is.
-RATING = ("如何", "怎样", "怎么样", "咋样")
-FINAL = "呀啊呢吗嘛吧哦"
 
 # A capital by itself tells a kind, a size or a plan; of "I" and a leading "A" it is a word.
 SIZES = frozenset({"XS", "XL", "XXL", "XXXL"})
@@ -96,18 +71,7 @@ class Slots:
     """The first letter of each word that is more than a question's form."""
     links: tuple[Link, ...]
     """What is before and behind each direction word."""
-    turning: frozenset[str]
-    """The words of these."""
-    roles: tuple[Role, ...]
-    """Those who act on each other, in their order."""
-    actor: str
-    """What the one does whom the text asks for, "" where that is not plain."""
-    mutual: bool
-    """Whether something puts two on one footing, as "and" does."""
-    clauses: bool
-    """Whether clauses follow each other."""
-    order: tuple[str, ...]
-    """The Chinese characters that say something by their places, and all other words."""
+    places: Places
     words: frozenset[str]
     content: frozenset[str]
     """Stems of the words that are more than a question's form, but for listed names and negations."""
@@ -169,23 +133,14 @@ class Reader:
         if letters := _letters(tokens, bool(han)):
             values["letter", "letter"] = letters
         if han:
-            if "意思" in han and (parts := set(_parts(text))):
-                values["part", "part"] = parts
-            if han.rstrip(FINAL).endswith(RATING):
-                values["question", "question"] = {"rating"}
-            elif (
-                not values.get(("question", "question"))
-                and WHETHER.search(text)
-                and not OTHERWISE.search(text)
-            ):
-                values["question", "question"] = set(AS_WHETHER)
-            if SPEAKER in han:
-                roles |= dict.fromkeys(speaker_at(tokens), (PERSON, SPEAKER))
+            kinds = kinds_of(text, han, frozenset(values.get(("question", "question"), ())))
+            values["question", "question"] = set(kinds)
+            if "意思" in han:
+                values["part", "part"] = set(parts_of(text))
         names = names_of(tokens, marked, bool(han)) - self.tables.common
-        if len(names) > 1:
-            roles |= {p: (UNLISTED, token.text) for p, token in enumerate(tokens) if token.text in names}
+        links = links_of(tokens, turns)
         return Slots(
-            values={axis: frozenset(found) for axis, found in values.items()},
+            values={axis: frozenset(found) for axis, found in values.items() if found},
             numbers=numbers.plain,
             vague=frozenset(numbers.vague),
             counts=numbers.counts,
@@ -196,15 +151,8 @@ class Reader:
             titles=titles_of(text),
             persons=frozenset(self._persons.findall(text)),
             initials="".join([token.text[0] for token in tokens if token.kind == "word" and _says(token)]),
-            links=links_of(tokens, turns),
-            turning=frozenset(
-                [token.text for start, length, _ in turns for token in tokens[start : start + length]]
-            ),
-            roles=tuple([role for _, role in sorted(roles.items())])[:MOST_ROLES] if len(roles) > 1 else (),
-            actor=actor_of(tokens),
-            mutual=mutual,
-            clauses=has_clauses(text),
-            order=tuple([token.text for token in tokens if token.text not in PLACELESS]),
+            links=links,
+            places=places_of(text, tokens, turns, roles, names, mutual=mutual, linked=bool(links)),
             words=frozenset([token.text for token in tokens]),
             content=_content(tokens, negated | named),
             denied=frozenset(_denied(tokens, negated)),
@@ -290,13 +238,6 @@ def _letters(tokens: list[Token], chinese: bool) -> set[str]:
             and (chinese if not place else tokens[place - 1].kind != "number")
         )
     }
-
-
-def _parts(text: str) -> Iterator[str]:
-    """Give what is asked for by itself though the saying before holds it too."""
-    for match in PART.finditer(text):
-        if match["part"] in text[: match.start()]:
-            yield match["part"]
 
 
 def _says(token: Token) -> bool:
