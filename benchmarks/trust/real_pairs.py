@@ -78,7 +78,8 @@ def paraphrases(product: Product, folder: Path, language: str, limit: int) -> li
 def _unlike(pairs: Sequence[Pair]) -> list[Pair]:
     """Drop pairs that ask the same as one before, which no label says.
 
-    These were found by reading the entries of other pairs that are nearest to each question by cosine.
+    These were found by reading the entries of other pairs that are nearest to each question by cosine, and
+    those that our own decision was surest of.
     """
     known = frozenset((DATA / "unlabelled_duplicates.txt").read_text(encoding="utf-8").split())
     kept: list[Pair] = []
