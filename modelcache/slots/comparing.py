@@ -1,5 +1,6 @@
 """Two texts' slots side by side: the first rule by which they differ."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from modelcache.slots.clock import unlike
@@ -26,6 +27,8 @@ FURTHER_DENIED = 1
 NAME_STEM = 4
 # What makes another name of one.
 NAME_ENDINGS = frozenset({"on", "son", "ton", "man", "mann", "er", "ers", "y", "ie", "a", "o", "e", "ville"})
+# A year, whether a text calls it one or not.
+YEAR = re.compile("(?:19|20)[0-9]{2}")
 # Rules that are not decided by one side's value missing on the other.
 SEPARATE = frozenset({"name", "negation", "question"})
 
@@ -102,7 +105,9 @@ def _numbers(asked: Slots, cached: Slots, same: Sequence[tuple[Duration, Duratio
     for one, other in same:
         ours, theirs = ours - one.numbers, theirs - other.numbers
     if (ours and (theirs or cached.vague)) or (theirs and asked.vague):
-        if _apart({asked.numbers[value] for value in ours}, {cached.numbers[value] for value in theirs}):
+        if _apart(
+            {asked.numbers[value] for value in ours}, {cached.numbers[value] for value in theirs}
+        ) and not (any(map(YEAR.fullmatch, ours)) and any(map(YEAR.fullmatch, theirs))):
             return
         rules = {asked.numbers[value] for value in ours} | {cached.numbers[value] for value in theirs}
         yield next((rule for rule in ("version", "date") if rule in rules), "number")
