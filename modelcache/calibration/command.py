@@ -34,7 +34,7 @@ LEAST_PAIRS = 500
 LEAST_FORMS = 20
 BATCH = 64
 # So few of the pairs that are rated so high or higher are further away than is noted.
-REACHED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+REACHED = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FURTHEST = 0.005
 SETTING = "similarity_threshold"
 
