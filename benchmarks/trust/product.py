@@ -25,7 +25,7 @@ BATCH = 200
 # The product is asked at each of these to learn what it does at any threshold.
 THRESHOLDS = (
     *(0.98, 0.96, 0.94, 0.93, 0.92, 0.91, 0.9, 0.89, 0.88, 0.87, 0.86, 0.85, 0.84, 0.82, 0.8),
-    *(0.78, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2),
+    *(0.78, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05),
 )
 # All that is asked is embedded once, though it is asked of several decisions.
 REMEMBERED_MB = 256
