@@ -93,7 +93,10 @@ def change(asked: Places, cached: Places, *, chinese: bool) -> bool:
     if not chinese:
         # Where direction words stand between them, these tell.
         told = clauses or (asked.linked and cached.linked)
-        return not told and _roles_change(asked.roles, cached.roles, asked.order, cached.order)
+        return not told and (
+            _roles_change(asked.roles, cached.roles, asked.order, cached.order)
+            or _sides_change(asked.order, cached.order)
+        )
     # Places and brands stand where they like in Chinese, and clauses as well.
     people, others = ([role for role in places.roles if role[0] not in NAMES] for places in (asked, cached))
     return _roles_change(people, others, asked.order, cached.order) or (
@@ -153,15 +156,16 @@ def _roles_change(
     return alike >= (ALIKE if kinds - NAMES else ALIKE_NAMES)
 
 
-def _sides_change(asked: Sequence[str], cached: Sequence[str], turning: frozenset[str]) -> bool:
-    """Tell A … B from B … A, where ``turning`` is what between them says which acts on which.
+def _sides_change(asked: Sequence[str], cached: Sequence[str], turning: frozenset[str] | None = None) -> bool:
+    """Tell A … B from B … A in texts of the same words.
 
-    One character more on either side does no harm.
+    ``turning`` is what between them says which acts on which, and one character more on either side does
+    no harm then; None: any word between them may.
     """
     if max(len(asked), len(cached)) > LONGEST_ORDER or asked == cached:
         return False
     common = Counter(asked) & Counter(cached)
-    if max(len(asked), len(cached)) - sum(common.values()) > 1:
+    if max(len(asked), len(cached)) - sum(common.values()) > (turning is not None):
         return False
     ours, theirs = _kept(asked, common), _kept(cached, common)
     while ours and ours[0] == theirs[0]:
@@ -175,7 +179,7 @@ def _sides_change(asked: Sequence[str], cached: Sequence[str], turning: frozense
         for last in range(1, length - first):
             between = ours[first : length - last]
             if ours[length - last :] == theirs[:last] and between == theirs[last : length - first]:
-                return not turning.isdisjoint(between)
+                return turning is None or not turning.isdisjoint(between)
     return False
 
 
