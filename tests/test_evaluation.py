@@ -7,6 +7,7 @@ import pytest
 
 from modelcache.core import Cache
 from modelcache.decision.factory import make_judge
+from modelcache.decision.judge import Judge
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.manager.data_manager import Candidate
 from modelcache.manager.scalar_data.base import CachedAnswer
@@ -130,10 +131,16 @@ def test_random_one_answers_with_any_accepted_entry(make_app: AppFactory) -> Non
     assert answers == {"near", "nearer"}
 
 
-def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
+def judge_for_e5() -> Judge:
+    """Return a judge with the shipped calibration; it embeds nothing."""
     settings = make_settings({})
-    embedder = E5Embedder()
-    judge = make_judge(settings, embedder, get_evaluation(settings), SlotGuard.from_settings(settings), None)
+    return make_judge(
+        settings, E5Embedder(), get_evaluation(settings), SlotGuard.from_settings(settings), None
+    )
+
+
+def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
+    judge = judge_for_e5()
     found = [
         candidate(similarity, f"f{id_}", id_, f"user###other {id_}")
         for id_, similarity in enumerate((0.99, 0.97, 0.5, 0.96, 0.4))
@@ -144,10 +151,7 @@ def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
 
 
 def test_the_lower_the_threshold_the_more_candidates_are_judged() -> None:
-    settings = make_settings({})
-    judge = make_judge(
-        settings, E5Embedder(), get_evaluation(settings), SlotGuard.from_settings(settings), None
-    )
+    judge = judge_for_e5()
     found = [
         candidate(1 - number / 100, f"f{number}", number, f"user###other {number}") for number in range(12)
     ]
@@ -157,9 +161,6 @@ def test_the_lower_the_threshold_the_more_candidates_are_judged() -> None:
 
 
 def test_candidates_far_from_the_question_are_rated_zero() -> None:
-    settings = make_settings({})
-    judge = make_judge(
-        settings, E5Embedder(), get_evaluation(settings), SlotGuard.from_settings(settings), None
-    )
+    judge = judge_for_e5()
     found = [candidate(0.4, "f", 1, "user###other")]
     assert [one.confidence for one in judge.judge(QUESTION, np.zeros(384, np.float32), found)] == [0.0]

@@ -61,7 +61,7 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     near_enough = max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE)
     if (
         (near_enough and change_places(asked.links, cached.links))
-        or change(asked.places, cached.places, chinese=chinese)
+        or change(asked.places, cached.places, chinese=chinese, linked=bool(asked.links and cached.links))
         or (
             (akin == 1 and asked.initials != cached.initials)
             and other_is_asked_for(asked.places, cached.places)

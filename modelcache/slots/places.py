@@ -54,8 +54,6 @@ class Places:
     clauses: bool
     """Whether clauses follow each other."""
     passive: frozenset[str]
-    linked: bool
-    """Whether direction words stand between things."""
 
 
 def places_of(
@@ -66,7 +64,6 @@ def places_of(
     names: frozenset[str],
     *,
     mutual: bool,
-    linked: bool,
 ) -> Places:
     """Read a text; ``listed`` are the roles of the tables by place, ``names`` those told by their looks."""
     roles = dict(listed)
@@ -81,19 +78,20 @@ def places_of(
         mutual=mutual,
         clauses=bool(BREAK.search(text.rstrip(ENDS))),
         passive=PASSIVE.intersection([token.text for token in tokens]),
-        linked=linked,
     )
 
 
-def change(asked: Places, cached: Places, *, chinese: bool) -> bool:
-    """Tell who does it to whom, unless two are on one footing or one text only is in the passive voice."""
+def change(asked: Places, cached: Places, *, chinese: bool, linked: bool) -> bool:
+    """Tell who does it to whom, unless two are on one footing or one text only is in the passive voice.
+
+    ``linked``: direction words stand between things in both texts.
+    """
     if asked.mutual or cached.mutual or asked.passive != cached.passive:
         return False
     clauses = asked.clauses or cached.clauses
     if not chinese:
-        # Where direction words stand between them, these tell.
-        told = clauses or (asked.linked and cached.linked)
-        return not told and (
+        # Where there are direction words, these tell.
+        return not (clauses or linked) and (
             _roles_change(asked.roles, cached.roles, asked.order, cached.order)
             or _sides_change(asked.order, cached.order)
         )

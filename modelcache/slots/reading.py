@@ -138,7 +138,6 @@ class Reader:
             if "意思" in han:
                 values["part", "part"] = set(parts_of(text))
         names = names_of(tokens, marked, bool(han)) - self.tables.common
-        links = links_of(tokens, turns)
         return Slots(
             values={axis: frozenset(found) for axis, found in values.items() if found},
             numbers=numbers.plain,
@@ -151,8 +150,8 @@ class Reader:
             titles=titles_of(text),
             persons=frozenset(self._persons.findall(text)),
             initials="".join([token.text[0] for token in tokens if token.kind == "word" and _says(token)]),
-            links=links,
-            places=places_of(text, tokens, turns, roles, names, mutual=mutual, linked=bool(links)),
+            links=links_of(tokens, turns),
+            places=places_of(text, tokens, turns, roles, names, mutual=mutual),
             words=frozenset([token.text for token in tokens]),
             content=_content(tokens, negated | named),
             denied=frozenset(_denied(tokens, negated)),
