@@ -68,11 +68,34 @@ class Settings(BaseModel):
 
     embedder: str = Field(
         "auto",
-        description="`e5`, `text2vec`, `remote`, or `auto`: text2vec where its weights are in "
-        "place, otherwise e5",
+        description="`e5`, `onnx`, `text2vec`, `sentence_transformers`, `remote`, or `auto`: text2vec where "
+        "its weights are in place, otherwise e5",
     )
     text2vec_path: Path = Field(
         Path("model/text2vec-base-chinese"), description="folder of the BERT weights of `text2vec`"
+    )
+    onnx_path: Path = Field(
+        Path("model/onnx"),
+        description="`onnx`: folder of an ONNX encoder with its tokenizer.json and config.json",
+    )
+    onnx_pooling: Literal["", "mean", "cls", "last"] = Field(
+        "",
+        description="`onnx`: how token states become one vector: `mean`, `cls` or `last`; empty: as the "
+        "folder's 1_Pooling/config.json says, otherwise `mean`",
+    )
+    onnx_prefix: str = Field(
+        "", description="`onnx`: written before each text, for models that want one, for example `query: `"
+    )
+    sentence_transformers_path: Path = Field(
+        Path("model/sentence-transformers"),
+        description="`sentence_transformers`: folder of the model, with its modules.json",
+    )
+    embedding_threads: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="`e5`, `onnx`: threads that compute one text; the cores divided by it are the texts "
+        "computed at a time; 0: two threads, or one on a single core",
     )
     remote_url: str = Field(
         "", description="base URL of the embeddings server of `remote`, for example http://127.0.0.1:8000"
