@@ -24,6 +24,7 @@ Run = Callable[[Sizes, Path], Iterator[Result]]
 NOT_QUICK = frozenset({"outage"})
 # A group of rows shares what it starts; each is a function that yields its rows one by one.
 GROUPS = {
+    "engine": "benchmarks.engine:run",
     "exact": "benchmarks.exact:run",
     "semantic": "benchmarks.semantic:run",
     "store": "benchmarks.stores:run_local",

@@ -1,6 +1,6 @@
 """How fast each embedder is that can be had here, and how well it tells questions apart."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.measure import Report, milliseconds, rate
+from benchmarks.engine import BATCH_TEXTS, batch_rate
+from benchmarks.measure import Report, milliseconds
 from benchmarks.question_pairs import FILES, data_folder, read_pairs
 from benchmarks.questions import questions
 from benchmarks.sizes import Sizes
@@ -20,7 +21,6 @@ from modelcache.embedding.base import Embedder
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.embedding.text2vec import Text2VecEmbedder
 
-BATCH_TEXTS = 20
 UNKNOWN = "–"
 
 
@@ -32,7 +32,6 @@ def _minilm() -> Embedder:
     return Text2VecEmbedder(Path(spec.origin).parent / "model")
 
 
-# In this order: e5 sets the number of threads for whatever is loaded after it.
 EMBEDDERS: dict[str, Callable[[], Embedder]] = {
     "text2vec with all-MiniLM-L6-v2, English only": _minilm,
     "e5": E5Embedder,
@@ -52,7 +51,7 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
         if pairs is not None:
             quality = [f"{_area(embedder, pairs, language, sizes.pairs):.3f}" for language in FILES]
         lines.append(
-            (name, str(embedder.dimension), f"{alone:.1f}", f"{_batch_rate(embedder, texts):.0f}", *quality)
+            (name, str(embedder.dimension), f"{alone:.1f}", f"{batch_rate(embedder, texts):.0f}", *quality)
         )
         embedder.close()
     yield Report(
@@ -60,12 +59,6 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
         ("embedder", "dimensions", "ms a text", "texts/s, all cores", *(f"AUC {name}" for name in FILES)),
         lines,
     )
-
-
-def _batch_rate(embedder: Embedder, texts: Sequence[str]) -> float:
-    parts = [texts[start : start + BATCH_TEXTS] for start in range(0, len(texts), BATCH_TEXTS)]
-    with ThreadPoolExecutor(embedder.parallel) as pool:
-        return rate(len(texts), lambda: list(pool.map(embedder.embed, parts)))
 
 
 def _area(embedder: Embedder, folder: Path, language: str, count: int) -> float:

@@ -20,9 +20,9 @@ import httpx
 import numpy as np
 
 from benchmarks.question_pairs import ROOT
+from benchmarks.stocked import bundled_embedder
 from benchmarks.vectors import Ground, chunks, general, near, realistic
 from modelcache.embedding.base import Embeddings
-from modelcache.embedding.e5 import E5Embedder
 from modelcache.hashing import digest
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.names import model_key
@@ -93,7 +93,9 @@ class Found:
 def opened(folder: Path) -> SSDataManager:
     """Open SQLite and FAISS in this folder."""
     manager = SSDataManager(
-        SqliteStorage(folder / "modelcache.db"), FaissStore(folder / "faiss", DIMENSION), E5Embedder().name
+        SqliteStorage(folder / "modelcache.db"),
+        FaissStore(folder / "faiss", DIMENSION),
+        bundled_embedder().name,
     )
     manager.open()
     return manager
@@ -115,7 +117,7 @@ def partition_of(model: str) -> str:
 
 def answers(vectors: Embeddings, first: int, model: str = MODEL) -> list[NewAnswer]:
     """Make entries of these vectors, the first of which is number ``first``."""
-    key, partition, embedder = model_key(model), partition_of(model), E5Embedder().name
+    key, partition, embedder = model_key(model), partition_of(model), bundled_embedder().name
     return [
         NewAnswer(
             model=model,

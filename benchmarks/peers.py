@@ -14,8 +14,15 @@ from benchmarks.measure import Comparison, alternate
 from benchmarks.questions import questions
 from benchmarks.servers import redis_server
 from benchmarks.sizes import Sizes
-from benchmarks.stocked import demo_settings, insert_body, query_body, random_vectors, serving, stock
-from modelcache.embedding.e5 import E5Embedder
+from benchmarks.stocked import (
+    bundled_embedder,
+    demo_settings,
+    insert_body,
+    query_body,
+    random_vectors,
+    serving,
+    stock,
+)
 from tests.running import RunningService
 
 PEERS_VENV = Path(__file__).parent.parent / ".venv-peers"
@@ -81,7 +88,7 @@ def _peer(name: str, where: str, folder: Path) -> Iterator[_Peer]:
 def _compare(
     name: str, where: str, other: str, goal: float, sizes: Sizes, folder: Path
 ) -> Iterator[Comparison]:
-    embedder = E5Embedder()
+    embedder = bundled_embedder()
     texts = questions(sizes.entries)
     stock(demo_settings(folder), texts, random_vectors(len(texts), embedder.dimension), embedder)
     rounds = sizes.rounds

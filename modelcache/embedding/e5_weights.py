@@ -73,7 +73,7 @@ class E5Weights:
         self.epsilon, _ = self._take("fi")
         count, self.begin, self.end, _, _, length = self._take("5iQ")
         self._piece_starts = self._array("<u4", count + 1)
-        self.scores: Floats = self._array("<f4", count)
+        self.scores: Floats = self._array("<f4", count).astype(np.float32)
         """Of each piece, the logarithm of its probability."""
         self._pieces = self._at, length
         self._at += length

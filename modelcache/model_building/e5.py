@@ -101,7 +101,7 @@ def _smoothing(encoder: "Encoder", inputs: E5Inputs) -> dict[str, Floats]:
 
     matrices = matrix_inputs(encoder)
     shown = list(dict.fromkeys(source for source, _ in matrices.values()))
-    largest = dict.fromkeys(shown, np.float32(LEAST))
+    largest = {name: np.full(1, LEAST, np.float32) for name in shown}
     with TemporaryDirectory() as folder:
         path = Path(folder) / ENCODER
         path.write_bytes(graph(encoder, INPUT, OUTPUT, shown=shown))
