@@ -2,7 +2,7 @@
 
 import sys
 
-from modelcache.server import main
+from modelcache.serving.process import main
 
 if __name__ == "__main__":
     sys.exit(main("demo"))

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from modelcache.app import create_app, get_service
-from modelcache.server import serve
+from modelcache.serving.process import serve
 from modelcache.settings import load_settings
 from tests.hash_embedder import HashEmbedder
 

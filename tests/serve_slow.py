@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelcache.app import create_app
 from modelcache.embedding.base import Embeddings
-from modelcache.server import serve
+from modelcache.serving.process import serve
 from modelcache.settings import load_settings
 from tests.hash_embedder import HashEmbedder
 from tests.running import wait_until

@@ -3,7 +3,7 @@
 import sys
 
 from modelcache.embedding.factory import EMBEDDERS
-from modelcache.wsgi import main
+from modelcache.serving.workers import main
 
 if __name__ == "__main__":
     EMBEDDERS.targets["hash"] = "tests.hash_embedder:HashEmbedder"
