@@ -17,13 +17,16 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Protocol
 
-from granian import _granian as native
+from granian import _granian
 from granian.http import HTTP1Settings
 from granian.rsgi import ProtocolClosed, ProtocolError
 
 from modelcache.serving.listening import BACKLOG
 
 logger = logging.getLogger(__name__)
+
+# Its stubs lag behind what it is.
+native: Any = _granian
 
 # What Rust threads beside the Python ones may block on: files, which are not served.
 RUST_THREADS = 1
@@ -81,16 +84,16 @@ class HttpServer:
     """
 
     def __init__(self, listener: socket.socket, handler: Handler, threads: int, read_timeout: float) -> None:
+        self.is_started = False
         self._handler = handler
         self._read_timeout = read_timeout
         self._awaited: dict[Any, float] = {}
         self._stop = native.WorkerSignal()
         self._stopped = threading.Event()
         self._stop.add_cb(self._stopped.set)
-        loop: Any = _NoLoop()
-        self._scheduler = native.CallbackScheduler(loop, None, None, None, None)
+        self._loop = _NoLoop()
+        self._scheduler = native.CallbackScheduler(self._loop, None, None, None, None)
         self._scheduler._schedule_fn = self._begin
-        self._loop = loop
         self._worker = native.RSGIWorker(
             1,
             # Granian closes the descriptor when it stops to accept.
@@ -106,14 +109,17 @@ class HttpServer:
         )
 
     def start(self) -> None:
-        """Accept connections from now on."""
+        """Accept connections from now on; harmless when repeated."""
+        if self.is_started:
+            return
+        self.is_started = True
         self._worker.serve_async(self._scheduler, self._loop, self._stop)
         threading.Thread(target=self._give_up_overdue, name="modelcache-overdue", daemon=True).start()
 
     def stop(self, timeout: float) -> bool:
         """Accept no more, answer what has begun and close; False if that took longer than ``timeout``."""
         self._stop.set()
-        return self._stopped.wait(timeout)
+        return not self.is_started or self._stopped.wait(timeout)
 
     def _begin(self, watcher: Any) -> None:
         try:

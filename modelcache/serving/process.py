@@ -1,7 +1,6 @@
 """One process that serves: answers 503 while opening, and drains on SIGTERM."""
 
 import logging
-import queue
 import signal
 import socket
 import sys
@@ -23,6 +22,7 @@ from modelcache.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DRAIN_POLL_SECONDS = 0.02
 LEAST_DRAIN_SECONDS = 1.0
 
@@ -56,20 +56,27 @@ class Stop:
     """What ends the process: a signal, or a thread that asks for it."""
 
     def __init__(self) -> None:
-        # A signal may come while it is being put into or got from, which an Event does not bear.
-        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, self._on_signal)
+        self._asked, self._ask = socket.socketpair()
+        self._ask.setblocking(False)
+        # Any thread may be the one that a signal interrupts, and this wakes the main one in every case.
+        signal.set_wakeup_fd(self._ask.fileno(), warn_on_full_buffer=False)
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, _leave_to_wakeup)
+
+    def fileno(self) -> int:
+        """Return what can be read from once it was asked for."""
+        return self._asked.fileno()
 
     def ask(self) -> None:
-        self._asked.put(None)
+        self._ask.send(b"\0")
 
     def wait(self) -> None:
         """Return once it was asked for."""
-        self._asked.get()
+        self._asked.recv(1)
 
-    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        self.ask()
+
+def _leave_to_wakeup(signum: int, frame: FrameType | None) -> None:
+    """Do nothing more than be a handler, which the wakeup needs."""
 
 
 def serve_on(
@@ -78,13 +85,24 @@ def serve_on(
     settings: Settings,
     stop: Stop,
     when_open: Callable[[], object] = lambda: None,
+    answers_while_opening: bool = True,
 ) -> None:
-    """Serve on this listener until asked to stop, then drain; raises what kept the service from opening."""
+    """Serve on this listener until asked to stop, then drain; raises what kept the service from opening.
+
+    With ``answers_while_opening`` requests get 503 until the service is open; otherwise they are left to
+    other processes that share the listener.
+    """
     service = get_service(app)
     exchange = Exchange(app, listener.getsockname()[:2], settings.max_body_bytes)
     server = HttpServer(listener, exchange.answer, settings.threads, settings.read_timeout)
-    opening = _Opening(service, stop, when_open)
-    server.start()
+    if answers_while_opening:
+        server.start()
+
+    def opened() -> None:
+        server.start()
+        when_open()
+
+    opening = _Opening(service, stop, opened)
     opening.start()
     stop.wait()
     opening.join()
@@ -124,7 +142,7 @@ def _drain(listener: socket.socket, server: HttpServer, timeout: float) -> None:
     """Take no more connections and answer the requests that have arrived."""
     deadline = monotonic() + timeout
     # Whoever is still in the listener's queue believes to be connected, and may have sent a request.
-    is_quiet = False
+    is_quiet = not server.is_started
     while not is_quiet and monotonic() < deadline:
         is_quiet = not is_awaited(listener)
         # What has come on the connections just accepted is read meanwhile.

@@ -6,12 +6,12 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from threading import Thread
 from time import monotonic
-from types import FrameType
 
 from flask import Flask
 
@@ -20,7 +20,7 @@ from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ModelCacheError
 from modelcache.manager.factory import get_vector_store
 from modelcache.serving.listening import announce, listen
-from modelcache.serving.process import Stop, say_why_not, serve_on
+from modelcache.serving.process import STOP_SIGNALS, Stop, say_why_not, serve_on
 from modelcache.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -64,59 +64,59 @@ class Workers:
         self._settings = settings
         self._listener = listener
         self._workers: list[ForkProcess] = []
-        self._stop_asked, self._stop = os.pipe()
+        self._stop = Stop()
         # Its writing end is held by this process alone: it reads as closed once this process is gone.
         self._lives, self._life = os.pipe()
 
     def run(self) -> int:
         """Keep all workers running until a signal; returns the exit status."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, self._on_signal)
-        # The first opens alone, so that what keeps it from opening is said once.
-        opened = self._start()
-        wait([self._stop_asked, opened, self._workers[0].sentinel])
-        first = self._workers[0]
-        if not opened.poll() and not first.is_alive() and first.exitcode == CANNOT_OPEN:
-            return 1
+        # The first opens alone, so that what keeps it from opening is said once; meanwhile it answers 503.
+        opened = self._start(is_first=True)
+        if opened in wait([self._stop.fileno(), opened]) and not _is_told(opened):
+            [first] = self._workers
+            first.join()
+            if first.exitcode == CANNOT_OPEN:
+                return 1
         while not self._is_stopping():
             self._fill_up()
-            wait([self._stop_asked, *(worker.sentinel for worker in self._workers)])
+            wait([self._stop.fileno(), *(worker.sentinel for worker in self._workers)])
         self._end()
         return 0
 
-    def _is_stopping(self) -> bool:
-        return bool(wait([self._stop_asked], timeout=0))
-
-    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        os.write(self._stop, b"s")
+    def _is_stopping(self, within: float = 0.0) -> bool:
+        return bool(wait([self._stop.fileno()], within))
 
     def _fill_up(self) -> None:
         """Replace the workers that are gone."""
         for worker in [one for one in self._workers if not one.is_alive()]:
             self._workers.remove(worker)
             logger.error("a worker ended with status %s and is replaced", worker.exitcode)
-            if worker.exitcode == CANNOT_OPEN:
-                wait([self._stop_asked], timeout=RETRY_SECONDS)
+            if worker.exitcode is not None and worker.exitcode > 0:
+                self._is_stopping(within=RETRY_SECONDS)
         while len(self._workers) < self._settings.workers and not self._is_stopping():
             self._start()
 
-    def _start(self) -> Connection:
-        """Start a worker; returns what can be read from once it is open."""
+    def _start(self, is_first: bool = False) -> Connection:
+        """Start a worker; returns what says when it is open."""
         context = get_context("fork")
         opened, tell = context.Pipe(duplex=False)
-        worker = context.Process(target=self._work, args=(tell,), name="modelcache-worker")
+        worker = context.Process(target=self._work, args=(tell, is_first), name="modelcache-worker")
+        # A signal that comes before the worker is ready for it waits until it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         worker.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         tell.close()
         self._workers.append(worker)
         return opened
 
-    def _work(self, opened: Connection) -> None:
+    def _work(self, opened: Connection, is_first: bool) -> None:
         os.close(self._life)
         stop = Stop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         Thread(target=self._end_with_parent, args=(stop,), daemon=True).start()
         try:
             app = create_app(load_settings(self._profile), open_now=False)
-            serve_on(self._listener, app, self._settings, stop, lambda: opened.send(True))
+            serve_on(self._listener, app, self._settings, stop, partial(opened.send, True), is_first)
         except ModelCacheError as exc:
             say_why_not(exc)
             sys.exit(CANNOT_OPEN)
@@ -136,3 +136,11 @@ class Workers:
             if worker.is_alive():
                 worker.kill()
                 worker.join()
+
+
+def _is_told(opened: Connection) -> bool:
+    """Tell whether the worker has opened; otherwise it has ended."""
+    try:
+        return bool(opened.recv())
+    except EOFError:
+        return False
