@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.client import user
 from tests.processes import children, is_running
 from tests.running import ROOT, RunningService, wait_until
 from tests.test_server import address, ask, received, send
@@ -137,8 +138,12 @@ def assert_too_large(reply: tuple[int, bytes, bytes]) -> None:
     ("request_line", "status"),
     [("GET /nothing", 404), ("GET /modelcache", 405), ("BREW /modelcache", 405), ("GET /%e4%bd%a0", 404)],
 )
-def test_what_the_app_refuses_is_told_in_json(service: RunningService, request_line: str, status: int) -> None:
-    told, head, body = answer(service, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+def test_what_the_app_refuses_is_told_in_json(
+    service: RunningService, request_line: str, status: int
+) -> None:
+    told, head, body = answer(
+        service, f"{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    )
     assert told == status
     assert b"content-type: application/json" in head
     assert_error(json.loads(body), status, "query")
@@ -252,9 +257,9 @@ def test_a_worker_that_cannot_open_says_so_once(tmp_path: Path) -> None:
 
 def test_a_gunicorn_of_ones_own_serves_the_app(tmp_path: Path) -> None:
     own = {"SCALAR_STORE": "sqlite", "VECTOR_STORE": "faiss", "EMBEDDER": "e5", "DATA_DIR": str(tmp_path)}
+    options = ["--bind", "127.0.0.1:0", "-k", "gthread", "--threads", "4", "--no-control-socket"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "-k", "gthread", "--threads", "4"]
-        + ["--no-control-socket", "flask4modelcache:create_app()"],
+        [sys.executable, "-m", "gunicorn", *options, "flask4modelcache:create_app()"],
         cwd=ROOT,
         env={**os.environ, **{f"MODELCACHE_{name}": value for name, value in own.items()}},
         stderr=subprocess.PIPE,
@@ -262,8 +267,8 @@ def test_a_gunicorn_of_ones_own_serves_the_app(tmp_path: Path) -> None:
     )
     assert process.stderr is not None
     address = next(found for line in process.stderr if (found := re.search(r"Listening at: (\S+)", line)))[1]
-    body = {"type": "insert", "scope": {"model": "m"}}
-    body |= {"chat_info": [{"query": [{"role": "user", "content": "q"}], "answer": "a"}]}
+    chat_info = [{"query": user("q"), "answer": "a"}]
+    body = {"type": "insert", "scope": {"model": "m"}, "chat_info": chat_info}
     with requests.Session() as http:
         assert http.post(f"{address}/modelcache", json=body, timeout=60).json()["writeStatus"] == "success"
         assert http.post(f"{address}/modelcache", json=ask("q"), timeout=60).json()["answer"] == "a"

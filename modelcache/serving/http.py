@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 from granian import _granian
 from granian.http import HTTP1Settings
-from granian.rsgi import ProtocolClosed, ProtocolError
 
 from modelcache.serving.listening import BACKLOG
 
@@ -35,7 +34,8 @@ IDLE_THREAD_SECONDS = 86_400
 # Files that are no connections: of the stores, libraries, logs.
 OTHER_FILES = 256
 OVERDUE_POLL_SECONDS = 1.0
-LEFT = (ProtocolClosed, ProtocolError)
+# What is raised for a client that went away.
+LEFT: tuple[type[Exception], ...] = (native.RSGIProtocolClosed, native.RSGIProtocolError)
 
 
 class Headers(Protocol):
