@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+import orjson
 import pymysql
 from dbutils.pooled_db import PooledDB
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from modelcache.hashing import digest
 from modelcache.manager.patience import time_left
 from modelcache.manager.scalar_data.base import RowState
 from modelcache.manager.scalar_data.sql_storage import (
+    ANSWER_COLUMNS,
     ID_CHUNK,
     INSERT_COLUMNS,
     WRITING,
@@ -209,6 +211,13 @@ class MySQLStorage(SqlStorage):
             cursor.execute(f"{change} WHERE id IN ({marks(chunk)}) AND {where}", (*values, *chunk, *bound))
             changed += cursor.rowcount
         return changed
+
+    def read_answer(self, cursor: Cursor, where: str, bound: Sequence[Any]) -> Sequence[Any] | None:
+        # One column: the driver reads a description of each with every reply, which takes it longer than
+        # all the rest of a read by fingerprint.
+        cursor.execute(f"SELECT JSON_ARRAY({ANSWER_COLUMNS}) FROM modelcache_llm_answer WHERE {where}", bound)
+        row = cursor.fetchone()
+        return None if row is None else cast(list[Any], orjson.loads(row[0]))
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         # Rows are committed in state WRITING before they are activated, so two activations of one
