@@ -1,4 +1,4 @@
-"""The production service, several gunicorn workers, with the deterministic embedder as ``hash``."""
+"""The production service, several workers, with the deterministic embedder as ``hash``."""
 
 import sys
 

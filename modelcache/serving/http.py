@@ -144,7 +144,7 @@ class HttpServer:
     def _give_up_overdue(self) -> None:
         while not self._stopped.wait(OVERDUE_POLL_SECONDS):
             now = monotonic()
-            for awaited, deadline in list(self._awaited.items()):
+            for awaited, deadline in self._awaited.copy().items():
                 if deadline < now:
                     awaited.cancel()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import orjson
 import pymysql
@@ -217,7 +217,12 @@ class MySQLStorage(SqlStorage):
         # all the rest of a read by fingerprint.
         cursor.execute(f"SELECT JSON_ARRAY({ANSWER_COLUMNS}) FROM modelcache_llm_answer WHERE {where}", bound)
         row = cursor.fetchone()
-        return None if row is None else cast(list[Any], orjson.loads(row[0]))
+        if row is None:
+            return None
+        id_, *texts, hit_count, expires_at, observed = orjson.loads(row[0])
+        # Servers differ in what a number or a truth becomes in JSON, and some make it a text.
+        expires_at = None if expires_at is None else float(expires_at)
+        return int(id_), *texts, int(hit_count), expires_at, int(observed)
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         # Rows are committed in state WRITING before they are activated, so two activations of one
