@@ -6,13 +6,14 @@ Usage: python -m benchmarks.bare THREADS REPLY_FILE
 import json
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from flask import Flask, Response, request
 
 from modelcache.serving.exchange import Exchange
 from modelcache.serving.http import HttpServer
 from modelcache.serving.listening import announce, listen
-from modelcache.serving.process import Stop
+from modelcache.serving.process import Stop, end_process
 from modelcache.settings import Settings
 
 
@@ -28,7 +29,7 @@ def create_app(reply: bytes) -> Flask:
     return app
 
 
-def main(threads: int, reply_file: Path) -> None:
+def main(threads: int, reply_file: Path) -> NoReturn:
     settings = Settings()
     listener = listen(settings.host, 0)
     app = create_app(reply_file.read_bytes())
@@ -39,6 +40,7 @@ def main(threads: int, reply_file: Path) -> None:
     announce(listener)
     stop.wait()
     server.stop(settings.drain_timeout)
+    end_process(0)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 The file ``closed`` in the data folder says that the stream was closed.
 """
 
-import sys
+import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 from flask import Response
 
@@ -14,7 +15,7 @@ from modelcache.settings import load_settings
 from tests.hash_embedder import HashEmbedder
 
 
-def main() -> int:
+def main() -> NoReturn:
     settings = load_settings("demo")
     app = create_app(settings, embedder=HashEmbedder(), open_now=False)
 
@@ -22,6 +23,7 @@ def main() -> int:
         try:
             while True:
                 yield b"x" * 1000
+                time.sleep(0.001)  # nothing else keeps what is not sent yet from filling the memory
         finally:
             (settings.data_dir / "closed").touch()
 
@@ -33,8 +35,8 @@ def main() -> int:
     def short_stream() -> Response:
         return Response(iter([b"one ", b"", b"two"]))
 
-    return serve(app, settings)
+    serve(app, settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

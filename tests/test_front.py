@@ -187,6 +187,15 @@ def test_a_stream_whose_client_left_is_closed(tmp_path: Path) -> None:
     assert service.terminate() == 0
 
 
+def test_a_stream_that_does_not_end_is_cut_off_when_draining_takes_too_long(tmp_path: Path) -> None:
+    service = RunningService(tmp_path, "-m", "tests.serve_stream", MODELCACHE_DRAIN_TIMEOUT="1").wait_ready()
+    connection = connect(service, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert connection.recv(15) == b"HTTP/1.1 200 OK"
+    service.process.send_signal(signal.SIGTERM)
+    received(connection)
+    assert service.wait() == 0
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_it_listens_on_either_kind_of_address(tmp_path: Path, host: str) -> None:
     service = RunningService(tmp_path, MODELCACHE_HOST=host).wait_ready()

@@ -1,6 +1,7 @@
 """One process that serves: answers 503 while opening, and drains on SIGTERM."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic, sleep
 from types import FrameType
+from typing import NoReturn
 
 from flask import Flask
 
@@ -27,15 +29,15 @@ DRAIN_POLL_SECONDS = 0.02
 LEAST_DRAIN_SECONDS = 1.0
 
 
-def main(profile: str) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit status, having said in a sentence what is wrong."""
+def main(profile: str) -> NoReturn:
+    """Serve until SIGTERM or SIGINT and end the process, having said in a sentence what is wrong."""
     logs.configure()
     try:
         settings = load_settings(profile)
-        return serve(create_app(settings, open_now=False), settings)
+        serve(create_app(settings, open_now=False), settings)
     except ModelCacheError as exc:
         say_why_not(exc)
-        return 1
+        end_process(1)
 
 
 def say_why_not(exc: ModelCacheError) -> None:
@@ -43,13 +45,26 @@ def say_why_not(exc: ModelCacheError) -> None:
     print(f"modelcache cannot start: {exc}", file=sys.stderr, flush=True)
 
 
-def serve(app: Flask, settings: Settings) -> int:
-    """Listen at once, open the service beside it, and serve until a signal; ConfigError from either."""
+def serve(app: Flask, settings: Settings) -> NoReturn:
+    """Listen at once, open the service beside it, serve until a signal, and end the process.
+
+    Raises ConfigError, instead of ending it, where it cannot listen or open.
+    """
     listener = listen(settings.host, settings.port)
     stop = Stop()
     announce(listener)
     serve_on(listener, app, settings, stop)
-    return 0
+    end_process(0)
+
+
+def end_process(status: int) -> NoReturn:
+    """End the process without taking the interpreter down, which granian's threads do not survive.
+
+    One that wakes meanwhile, or that is still busy with a request that was cut off, would abort it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 class Stop:
