@@ -6,7 +6,7 @@ import sys
 
 from flask import Flask
 
-from modelcache.wsgi import create_worker_app, main
+from modelcache.serving.workers import create_worker_app, main
 
 PROFILE = "default"
 

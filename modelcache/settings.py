@@ -59,6 +59,11 @@ class Settings(BaseModel):
         2, ge=1, le=128, description="processes of flask4modelcache.py; the demo is always one"
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="a larger request body is refused with 413")
+    read_timeout: Seconds = Field(
+        60.0,
+        description="seconds within which a request must have come in whole; a connection without one is "
+        "closed after as many",
+    )
     drain_timeout: Seconds = Field(
         30.0, description="seconds that requests in flight get to finish after SIGTERM"
     )

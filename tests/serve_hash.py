@@ -6,10 +6,10 @@ Usage: serve_hash.py [STORE.METHOD before|after CALL]: SIGKILL itself around tha
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from modelcache.app import create_app, get_service
-from modelcache.server import serve
+from modelcache.serving.process import serve
 from modelcache.settings import load_settings
 from tests.hash_embedder import HashEmbedder
 
@@ -32,7 +32,7 @@ def die_around(target: Any, method: str, moment: str, call: int) -> None:
     setattr(target, method, deadly)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> NoReturn:
     settings = load_settings("demo")
     app = create_app(settings, embedder=HashEmbedder())
     if arguments:
@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
         die_around(
             getattr(get_service(app).cache.data_manager, store), method, arguments[1], int(arguments[2])
         )
-    return serve(app, settings)
+    serve(app, settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from modelcache.app import create_app
 from modelcache.embedding.base import Embeddings
-from modelcache.server import serve
+from modelcache.serving.process import serve
 from modelcache.settings import load_settings
 from tests.hash_embedder import HashEmbedder
 from tests.running import wait_until
@@ -34,11 +35,11 @@ class SlowEmbedder(HashEmbedder):
         return super().embed(texts)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> NoReturn:
     settings = load_settings("demo")
     embedder = SlowEmbedder(settings.data_dir, waits_to_open="opening" in arguments)
-    return serve(create_app(settings, embedder=embedder, open_now=False), settings)
+    serve(create_app(settings, embedder=embedder, open_now=False), settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

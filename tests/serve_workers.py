@@ -1,9 +1,9 @@
-"""The production service, several gunicorn workers, with the deterministic embedder as ``hash``."""
+"""The production service, several workers, with the deterministic embedder as ``hash``."""
 
 import sys
 
 from modelcache.embedding.factory import EMBEDDERS
-from modelcache.wsgi import main
+from modelcache.serving.workers import main
 
 if __name__ == "__main__":
     EMBEDDERS.targets["hash"] = "tests.hash_embedder:HashEmbedder"

@@ -1,4 +1,4 @@
-"""Four gunicorn workers past the size of a model under load: the size holds, and what is asked for stays."""
+"""Four workers past the size of a model under load: the size holds, and what is asked for stays."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Several gunicorn workers on MySQL and Milvus, as a platform team runs them, with the bundled embedder."""
+"""Several workers on MySQL and Milvus, as a platform team runs them, with the bundled embedder."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import orjson
 import pymysql
 from dbutils.pooled_db import PooledDB
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from modelcache.hashing import digest
 from modelcache.manager.patience import time_left
 from modelcache.manager.scalar_data.base import RowState
 from modelcache.manager.scalar_data.sql_storage import (
+    ANSWER_COLUMNS,
     ID_CHUNK,
     INSERT_COLUMNS,
     WRITING,
@@ -209,6 +211,18 @@ class MySQLStorage(SqlStorage):
             cursor.execute(f"{change} WHERE id IN ({marks(chunk)}) AND {where}", (*values, *chunk, *bound))
             changed += cursor.rowcount
         return changed
+
+    def read_answer(self, cursor: Cursor, where: str, bound: Sequence[Any]) -> Sequence[Any] | None:
+        # One column: the driver reads a description of each with every reply, which takes it longer than
+        # all the rest of a read by fingerprint.
+        cursor.execute(f"SELECT JSON_ARRAY({ANSWER_COLUMNS}) FROM modelcache_llm_answer WHERE {where}", bound)
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        id_, *texts, hit_count, expires_at, observed = orjson.loads(row[0])
+        # Servers differ in what a number or a truth becomes in JSON, and some make it a text.
+        expires_at = None if expires_at is None else float(expires_at)
+        return int(id_), *texts, int(hit_count), expires_at, int(observed)
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         # Rows are committed in state WRITING before they are activated, so two activations of one

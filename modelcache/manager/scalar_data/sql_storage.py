@@ -142,6 +142,12 @@ class SqlStorage(ScalarStore):
         cursor.execute(f"{change} WHERE {where}", (*values, *bound))
         return cursor.rowcount
 
+    def read_answer(self, cursor: Cursor, where: str, bound: Sequence[Any]) -> Sequence[Any] | None:
+        """Return the ANSWER_COLUMNS of the first row, None where there is none."""
+        cursor.execute(f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE {where}", bound)
+        row: Sequence[Any] | None = cursor.fetchone()
+        return row
+
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         """Keep other transactions from activating rows with these fingerprints until this one ends.
 
@@ -203,12 +209,12 @@ class SqlStorage(ScalarStore):
     @repeated
     def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:
         with self.reading() as cursor:
-            cursor.execute(
-                f"SELECT {ANSWER_COLUMNS} FROM modelcache_llm_answer WHERE fingerprint = ? AND {LIVE} "
-                "AND (expires_at IS NULL OR expires_at > ?) ORDER BY id DESC LIMIT 1",
+            row = self.read_answer(
+                cursor,
+                f"fingerprint = ? AND {LIVE} AND (expires_at IS NULL OR expires_at > ?) "
+                "ORDER BY id DESC LIMIT 1",
                 (fingerprint, now),
             )
-            row = cursor.fetchone()
         return CachedAnswer(*row) if row else None
 
     @repeated
