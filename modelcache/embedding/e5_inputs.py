@@ -13,6 +13,7 @@ from modelcache.errors import ConfigError
 PREFIX = "query: "
 TRIE = "pieces.marisa"
 IDS = "pieces.npy"
+LONGEST_PIECE = 16
 
 
 class E5Inputs:
@@ -26,7 +27,8 @@ class E5Inputs:
             ids = np.load(folder / IDS)
         except (OSError, RuntimeError, ValueError) as exc:
             raise ConfigError(f"{folder} holds no {TRIE} and {IDS} that `build-e5` made") from exc
-        self._tokens = Unigram(trie, ids.tolist(), weights.scores[ids].tolist(), weights.replaced, UNKNOWN)
+        scores = weights.scores[ids]
+        self._tokens = Unigram(trie, ids, scores, weights.replaced, UNKNOWN, LONGEST_PIECE)
         self._begin, self._end = weights.begin, weights.end
         self._words = weights.words()
         # All tokens have the first type.

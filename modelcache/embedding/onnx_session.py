@@ -1,6 +1,7 @@
 """One ONNX Runtime session, as every embedder on it opens and runs it."""
 
 from collections.abc import Mapping, Sequence
+from ctypes import CDLL
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ class OnnxSession:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
+        # An arena keeps the memory of the longest text that ever came, and is hardly faster.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
         # A thread that spins for more work takes a core from whoever serves the requests.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._failures = _failures(runtime)
@@ -49,6 +53,7 @@ class OnnxSession:
             self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except self._failures as exc:
             raise ConfigError(f"{path} is damaged, or no ONNX graph that can be run here") from exc
+        give_memory_back()
         self.inputs: tuple[str, ...] = tuple(one.name for one in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
 
@@ -59,6 +64,16 @@ class OnnxSession:
         except self._failures as exc:
             raise EmbeddingError("the ONNX graph failed on a text") from exc
         return found
+
+
+def give_memory_back() -> None:
+    """Return to the system what reading a graph took for a moment, as much again as it keeps.
+
+    glibc holds freed memory until something above it is freed too, which here is never.
+    """
+    trim = getattr(CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _failures(runtime: Any) -> tuple[type[Exception], ...]:

@@ -9,7 +9,9 @@ from array import array
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
 from marisa_trie import Trie
+from numpy.typing import NDArray
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 CACHED_WORDS = 8192
@@ -28,21 +30,24 @@ class Unigram:
     def __init__(
         self,
         trie: Trie,
-        ids: Sequence[int],
-        scores: Sequence[float],
+        ids: NDArray[np.int32],
+        scores: NDArray[np.float32],
         replaced: Mapping[int, str],
         unknown: int,
+        longest: int,
     ) -> None:
         """Take the pieces in a trie and, by the trie's keys, their ids and the logarithms of their
-        probabilities; ``replaced`` is what stands for a character before a text is cut.
+        probabilities; ``replaced`` is what stands for a character before a text is cut, ``longest`` the
+        characters of the longest piece.
         """
         self._trie = trie
-        self._ids = array("i", ids)
-        self._scores = array("f", scores)
+        # An array gives a single number sooner than NumPy does, and is as small.
+        self._ids = array("i", ids.tobytes())
+        self._scores = array("f", scores.tobytes())
         self._replaced = replaced
         self._unknown = unknown
-        self._unknown_score = min(scores) - PENALTY
-        self._longest = max(map(len, trie), default=1)
+        self._unknown_score = float(scores.min()) - PENALTY
+        self._longest = longest
         self._cut_often = lru_cache(CACHED_WORDS)(self._ids_of)
 
     def ids(self, text: str) -> list[int]:

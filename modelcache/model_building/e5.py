@@ -14,7 +14,7 @@ from marisa_trie import Trie
 
 from modelcache.embedding.base import usable_cores
 from modelcache.embedding.e5 import ABOUT, ENCODER, INPUT, OUTPUT, E5Embedder
-from modelcache.embedding.e5_inputs import IDS, TRIE, E5Inputs
+from modelcache.embedding.e5_inputs import IDS, LONGEST_PIECE, TRIE, E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
 from modelcache.embedding.onnx_session import OnnxSession
 from modelcache.errors import ConfigError
@@ -131,6 +131,7 @@ def sample_texts() -> list[str]:
 
 def _write_pieces(weights: E5Weights, folder: Path) -> None:
     ids = {piece: number for number, piece in enumerate(weights.pieces()) if piece not in SPECIAL}
+    assert max(map(len, ids)) == LONGEST_PIECE
     trie = Trie(ids)
     by_key = np.empty(len(trie), np.int32)
     for piece, key in trie.items():

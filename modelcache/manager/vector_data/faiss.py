@@ -10,13 +10,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelcache.embedding.base import Embeddings
-from modelcache.errors import VectorStoreError
+from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.folder_lock import FolderLock
 from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
 from modelcache.manager.vector_data.local.collection import Collection
@@ -58,6 +59,8 @@ class FaissStore(VectorStore):
         return cls(folder, dimension, settings.faiss_index_from, settings.faiss_memory_mb)
 
     def open(self) -> None:
+        if find_spec("faiss") is None:
+            raise ConfigError("vector store 'faiss' needs the Python package 'faiss', which is not installed")
         self._folder_lock.take()
         self._upkeep = Upkeep(self._keep_up)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from modelcache.embedding.base import Embeddings
 from modelcache.manager.vector_data.local.centroids import Centroids, Places, train
 from modelcache.manager.vector_data.local.files import replacing
+from modelcache.manager.vector_data.local.library import faiss
 from modelcache.manager.vector_data.local.lookup import Slots
 from modelcache.manager.vector_data.local.rows import Arrays
 from modelcache.manager.vector_data.local.shared_lock import SharedLock
@@ -65,9 +65,9 @@ class Cells:
         self.trained_on = trained_on
         self.saved = 0
         self._index = index
-        quantizer: Any = faiss.downcast_index(index.quantizer)
-        self._points: Embeddings = faiss.rev_swig_ptr(quantizer.get_xb(), index.nlist * index.d).reshape(
-            index.nlist, index.d
+        quantizer: Any = faiss().downcast_index(index.quantizer)
+        self._points: Embeddings = (
+            faiss().rev_swig_ptr(quantizer.get_xb(), index.nlist * index.d).reshape(index.nlist, index.d)
         )
         """The quantizer's own, not copied."""
         self._centroids: Centroids | None = None
@@ -144,7 +144,7 @@ class Cells:
         """Write the index to a file; VectorStoreError if that fails."""
         with self._lock.reading():
             stamp = Stamp(generation, self.covered, self.trained_on)
-            data = faiss.serialize_index(self._index)
+            data = faiss().serialize_index(self._index)
         head = {"stamp": [stamp.generation, stamp.covered, stamp.trained_on], "crc": zlib.crc32(data.data)}
         with replacing(path) as file:
             file.write(json.dumps(head).encode() + b"\n")
@@ -166,7 +166,7 @@ class Cells:
             return None
         if stamp.generation != generation or stamp.covered > count:
             return None
-        cells = cls(faiss.deserialize_index(data), stamp.covered, stamp.trained_on)
+        cells = cls(faiss().deserialize_index(data), stamp.covered, stamp.trained_on)
         cells.saved = stamp.covered
         return cells
 
@@ -192,10 +192,13 @@ def _like(index: Any, centroids: Centroids) -> Any:
 
 def _empty(centroids: Centroids) -> Any:
     count, dimension = centroids.points.shape
-    quantizer: Any = faiss.IndexFlatIP(dimension)
+    library = faiss()
+    quantizer: Any = library.IndexFlatIP(dimension)
     quantizer.add(centroids.points)
     codes = dimension // 2 if dimension % 2 == 0 else dimension
-    index: Any = faiss.IndexIVFPQ(quantizer, dimension, count, codes, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index: Any = library.IndexIVFPQ(
+        quantizer, dimension, count, codes, CODE_BITS, library.METRIC_INNER_PRODUCT
+    )
     index.by_residual = True
     index.pq.cp.min_points_per_centroid = 1  # fewer are no reason to warn
     index.is_trained = True
@@ -207,11 +210,13 @@ def _empty(centroids: Centroids) -> Any:
 
 def _filled(empty: Any, centroids: Centroids, arrays: Arrays, slots: Slots) -> Any:
     """Add the vectors of these slots and return the form of the index that is scanned fast."""
+    library = faiss()
     for start in range(0, len(slots), CHUNK_ROWS):
         chunk = slots[start : start + CHUNK_ROWS]
         vectors = arrays.embeddings(chunk)
         ids, places = chunk.astype(np.int64), centroids.assign(vectors)
-        empty.add_core(len(chunk), faiss.swig_ptr(vectors), faiss.swig_ptr(ids), faiss.swig_ptr(places))
-    fast: Any = faiss.IndexIVFPQFastScan(empty)
+        pointers = [library.swig_ptr(array) for array in (vectors, ids, places)]
+        empty.add_core(len(chunk), *pointers)
+    fast: Any = library.IndexIVFPQFastScan(empty)
     empty.own_fields, fast.own_fields = False, True
     return fast

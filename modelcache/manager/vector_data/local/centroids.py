@@ -4,11 +4,11 @@ Comparing a million vectors with 4,000 points takes a minute; comparing them wit
 the points of the nearest few groups, takes seconds and seldom names another point.
 """
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from modelcache.embedding.base import Embeddings, normalise_rows
+from modelcache.manager.vector_data.local.library import faiss
 
 ROUNDS = 6
 GROUP_ROUNDS = 6
@@ -73,9 +73,10 @@ def _means(vectors: Embeddings, chosen: Places, count: int, chance: np.random.Ge
 
 
 def _plain_means(vectors: Embeddings, count: int) -> Embeddings:
-    means = faiss.Kmeans(
+    means = faiss().Kmeans(
         vectors.shape[1], count, niter=GROUP_ROUNDS, spherical=True, min_points_per_centroid=1, seed=1
     )
     means.train(vectors)
     assert means.centroids is not None
-    return means.centroids
+    centroids: Embeddings = means.centroids
+    return centroids

@@ -5,8 +5,6 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-import faiss
-
 from modelcache.errors import VectorStoreError
 
 logger = logging.getLogger(__name__)
@@ -48,8 +46,6 @@ class Upkeep:
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
-        # Of this thread only: the other processors are left to the requests.
-        faiss.omp_set_num_threads(1)
         while (name := self._names.get()) is not None and not self._is_closing:
             with self._lock:
                 self._waiting.discard(name)
