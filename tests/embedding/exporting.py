@@ -28,7 +28,14 @@ class States(torch.nn.Module):  # type: ignore[misc]
         return (states, states.mean(dim=1)) if self.pooled else states
 
 
-def export(source: Path, target: Path, inputs: Sequence[str] = BERT_INPUTS, *, pooled: bool = False) -> Path:
+def export(
+    source: Path,
+    target: Path,
+    inputs: Sequence[str] = BERT_INPUTS,
+    *,
+    pooled: bool = False,
+    weights_beside: bool = False,
+) -> Path:
     """Write the graph of a folder's model, with the inputs named, beside its configuration."""
     target.mkdir(parents=True, exist_ok=True)
     model = AutoModel.from_pretrained(source).eval()
