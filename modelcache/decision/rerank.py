@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modelcache.embedding.base import usable_cores
+from modelcache.embedding.folder import resolve_folder
 from modelcache.embedding.text import clean
-from modelcache.embedding.text2vec import is_unreadable, missing_file, resolve_folder
+from modelcache.embedding.text2vec import missing_file
+from modelcache.embedding.transformer import is_unreadable
 from modelcache.errors import ConfigError
 
 if TYPE_CHECKING:

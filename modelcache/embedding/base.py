@@ -39,6 +39,11 @@ class Thresholds:
         return 1 - 10 * (1 - self.short)
 
 
+# Where nothing is known about a model, only near-identical texts match until its user has calibrated it
+# or set MODELCACHE_SIMILARITY_THRESHOLD.
+UNKNOWN_MODEL = Thresholds(short=0.97, long=0.99, context=0.97, answered=0.93)
+
+
 class Embedder(ABC):
     """Turns texts into vectors of unit length; safe to call from many threads at once.
 
@@ -79,6 +84,15 @@ class Embedder(ABC):
         Any str is accepted: empty, control characters, lone surrogates, a megabyte. Equal texts
         give equal vectors up to rounding. Raises EmbeddingError; repeating the call is harmless.
         """
+
+    def unknown_tokens(self, text: str) -> list[tuple[int, int]]:
+        """Return start and end of each part of the text that the tokenizer does not know, in their order.
+
+        Two texts that differ only in such parts may have the same vector. They are ranges of characters of
+        ``text``; of what ``embed`` does not read, none is told. An embedder that cannot tell returns none.
+        Raises EmbeddingError when it is not open.
+        """
+        return []
 
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing to release
         """Release what ``open`` took; harmless when repeated."""

@@ -14,7 +14,9 @@ EMBEDDERS = Registry(
     "embedder",
     {
         "e5": "modelcache.embedding.e5:E5Embedder",
+        "onnx": "modelcache.embedding.onnx:OnnxEmbedder",
         "text2vec": "modelcache.embedding.text2vec:Text2VecEmbedder",
+        "sentence_transformers": "modelcache.embedding.sentence_transformers:SentenceTransformersEmbedder",
         "remote": "modelcache.embedding.remote:RemoteEmbedder",
     },
     aliases=[AUTO],

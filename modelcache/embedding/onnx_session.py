@@ -54,6 +54,10 @@ class OnnxSession:
         except self._failures as exc:
             raise ConfigError(f"{path} is damaged, or no ONNX graph that can be run here") from exc
         give_memory_back()
+        self.input_types: dict[str, str] = {
+            one.name: one.type.removeprefix("tensor(").removesuffix(")") for one in self._session.get_inputs()
+        }
+        """What numpy calls the type of each input, such as int64."""
         self.inputs: tuple[str, ...] = tuple(one.name for one in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
 

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, Embeddings, normalise_rows
 from modelcache.embedding.text import clean, safe_name
 from modelcache.errors import ConfigError, EmbeddingError
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 PATHS = {"openai": "/v1/embeddings", "ollama": "/api/embed"}
-
-# Nothing is known about the model behind the server, so only near-identical texts match until
-# its user has calibrated it and set MODELCACHE_SIMILARITY_THRESHOLD.
-THRESHOLDS = Thresholds(short=0.97, long=0.99, context=0.97, answered=0.93)
 
 
 class _PassingError(EmbeddingError):
@@ -33,7 +29,7 @@ class RemoteEmbedder(Embedder):
     # was seen to take 4 s for this many.
     BATCH_CHARS: ClassVar[int] = 8192
 
-    thresholds = THRESHOLDS
+    thresholds = UNKNOWN_MODEL
     parallel = 8
     batch_texts = BATCH_TEXTS
     batch_chars = BATCH_CHARS

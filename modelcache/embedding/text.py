@@ -21,6 +21,15 @@ def clean(text: str, max_chars: int) -> str:
     return _SURROGATE.sub("\ufffd", text.replace("\0", " "))
 
 
+def ranges_before_clean(ranges: list[tuple[int, int]], length: int, max_chars: int) -> list[tuple[int, int]]:
+    """Return where ranges of what ``clean`` made of a text are in the text, which has this length."""
+    head, left_out = max_chars // 2, max(0, length - max_chars)
+    return [
+        (start + left_out if start >= head else start, end + left_out if end > head else end)
+        for start, end in ranges
+    ]
+
+
 def safe_name(name: str) -> str:
     """Return the name in ``[A-Za-z0-9._-]``; one that had to be changed ends in a hash of the original.
 
