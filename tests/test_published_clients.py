@@ -158,10 +158,9 @@ def test_real_service_refuses_a_large_body_in_json(demo: RunningService) -> None
     ("head", "status"),
     [
         ("POST /modelcache HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n", 413),
-        ("POST /modelcache HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n", 400),
         ("POST /modelcache HTTP/1.1\r\nHost: x\r\nNote: " + "x" * 300_000 + "\r\n", 431),
     ],
-    ids=["endless body", "malformed", "endless header"],
+    ids=["endless body", "endless header"],
 )
 def test_what_the_server_refuses_by_itself_is_json_too(demo: RunningService, head: str, status: int) -> None:
     address = urlsplit(demo.url)

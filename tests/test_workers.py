@@ -1,5 +1,7 @@
 """Several workers on MySQL and Milvus, as a platform team runs them, with the bundled embedder."""
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +12,7 @@ import pytest
 import requests
 
 from tests.client import Json, user
+from tests.processes import children, is_running
 from tests.running import RunningService, wait_until
 from tests.store_servers import StoreServers, as_environment
 from tests.test_published_clients import (
@@ -123,6 +126,27 @@ def test_the_size_holds_for_all_workers_together(service: RunningService, enviro
         list(pool.map(lambda worker: insert(service, worker), range(16)))
     removed = service.remove("truncate_by_model", "sized")["response"]["ScalarDB"]
     assert 0 < int(removed.removeprefix("delete_count: ")) <= 50 + WORKERS * 10
+
+
+def test_a_worker_that_was_killed_is_replaced(service: RunningService) -> None:
+    killed = children(service.process.pid)[0]
+    os.kill(killed, signal.SIGKILL)
+
+    def are_all_there() -> bool:
+        there = children(service.process.pid)
+        return len(there) == WORKERS and killed not in there
+
+    wait_until(are_all_there, "another worker taking its place")
+    assert all(asked_of_all(service, is_ready))
+
+
+def test_no_worker_outlives_the_process_that_started_them(environ: dict[str, str], tmp_path: Path) -> None:
+    service = RunningService(tmp_path, "flask4modelcache.py", **environ).wait_ready()
+    wait_until(lambda: len(children(service.process.pid)) == WORKERS, "all workers being started")
+    workers = children(service.process.pid)
+    service.process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, workers)), "the end of the workers")
+    service.wait()
 
 
 def test_a_store_of_one_process_is_refused_for_several(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 # Up to this many times the limit a body is read to its end, so that its sender gets to read the 413
 # instead of a connection reset.
 READ_BEYOND_LIMIT = 16
+# Granian reads somewhat larger ones, and refuses what is larger still without a body.
+MOST_HEADER_BYTES = 262_144
 SERVER = ("Server", "modelcache")
 CLOSE = ("Connection", "close")
 
@@ -44,9 +46,13 @@ class Exchange:
 
     async def answer(self, scope: Scope, connection: Connection) -> None:
         """Answer one request; nothing is raised."""
+        headers = scope.headers.items()
+        if sum(len(name) + len(value) for name, value in headers) > MOST_HEADER_BYTES:
+            self._refuse(connection, 431, "Request Header Fields Too Large")
+            return
         try:
             length, body = await self._read(scope, connection)
-            self._reply(self._make_environ(scope, length, body), connection)
+            self._reply(self._make_environ(scope, headers, length, body), connection)
         except LEFT:
             # While sending the request: there is nobody to answer.
             return
@@ -79,7 +85,9 @@ class Exchange:
                 break
         return length, b"".join(parts) if length <= self._max_body_bytes else b""
 
-    def _make_environ(self, scope: Scope, length: int, body: bytes) -> dict[str, Any]:
+    def _make_environ(
+        self, scope: Scope, headers: list[tuple[str, str]], length: int, body: bytes
+    ) -> dict[str, Any]:
         path = scope.path
         environ = self._environ | {
             "REQUEST_METHOD": scope.method,
@@ -89,7 +97,7 @@ class Exchange:
             "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
             "wsgi.input": io.BytesIO(body),
         }
-        for name, value in scope.headers.items():
+        for name, value in headers:
             key = "HTTP_" + name.upper().replace("-", "_")
             environ[key] = f"{environ[key]},{value}" if key in environ else value
         if "HTTP_CONTENT_TYPE" in environ:
