@@ -81,6 +81,12 @@ class EmbedderContract:
         first, _, second = embedder.embed([TEXTS[0], TEXTS[2], TEXTS[0]])
         np.testing.assert_allclose(first, second, atol=TOLERANCE)
 
+    @pytest.mark.parametrize("text", [*TEXTS, *ODD_TEXTS.values()], ids=lambda text: repr(text[:20]))
+    def test_unknown_tokens_are_parts_of_the_text(self, embedder: Embedder, text: str) -> None:
+        ranges = embedder.unknown_tokens(text)
+        assert ranges == sorted(ranges)
+        assert all(0 <= start < end <= len(text) for start, end in ranges)
+
     def test_threads_get_the_vectors_of_one(self, embedder: Embedder) -> None:
         expected = embedder.embed(TEXTS)
         together = Barrier(THREADS)
