@@ -11,9 +11,7 @@ from benchmarks.measure import Comparison, alternate
 from benchmarks.questions import questions
 from benchmarks.servers import database_servers
 from benchmarks.sizes import Sizes
-from benchmarks.stocked import SEED, query_body, random_vectors, running, serving, stock
-from modelcache.embedding.base import Embedder
-from modelcache.embedding.factory import get_embedder
+from benchmarks.stocked import SEED, bundled_embedder, query_body, random_vectors, running, serving, stock
 from modelcache.settings import load_settings
 from tests.running import RunningService
 
@@ -52,9 +50,9 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
 
 
 def _stock(profile: str, chosen: dict[str, Any], data: Path, texts: Sequence[str]) -> None:
-    settings = load_settings(profile, {}, chosen | {"data_dir": data})
-    embedder: Embedder = get_embedder(settings)
-    stock(settings, texts, random_vectors(len(texts), embedder.dimension), embedder)
+    embedder = bundled_embedder()
+    vectors = random_vectors(len(texts), embedder.dimension)
+    stock(load_settings(profile, {}, chosen | {"data_dir": data}), texts, vectors, embedder)
 
 
 def _beside_bare(

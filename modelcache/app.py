@@ -46,7 +46,7 @@ def create_app(
     def modelcache() -> Response:
         return _json(*adapter.handle(service, request.get_data(cache=False)))
 
-    app.wsgi_app = _Shortcut(service, app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _Shortcut(service, app)  # type: ignore[method-assign]
 
     @app.get("/welcome")
     def welcome() -> str:
@@ -94,12 +94,14 @@ class _Shortcut:
     """Hands a plain request to the adapter as its route does, without the rest of Flask.
 
     Matching, contexts, signals and response objects take longer than finding an equal question. What the
-    route may refuse, such as a body that is too large, is left to it.
+    route may refuse, such as a body that is too large, is left to it; so is everything once the app has
+    hooks of somebody's own, such as a check of keys.
     """
 
-    def __init__(self, service: Service, inner: WSGIApplication) -> None:
+    def __init__(self, service: Service, app: Flask) -> None:
         self._service = service
-        self._inner = inner
+        self._inner: WSGIApplication = app.wsgi_app
+        self._hooks = (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or ""
@@ -108,6 +110,7 @@ class _Shortcut:
             or environ["REQUEST_METHOD"] != "POST"
             or not length.isdecimal()
             or int(length) > self._service.settings.max_body_bytes
+            or any(self._hooks)
         ):
             return self._inner(environ, start_response)
         body, status = adapter.handle(self._service, environ["wsgi.input"].read(int(length)))

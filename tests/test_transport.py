@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from modelcache.app import create_app, get_service
 from tests.client import CacheClient, user
@@ -169,3 +169,16 @@ def test_draining_service_is_not_ready_but_answers_what_arrived(app: Flask, clie
     get_service(app).drain()
     assert client.http.get("/ready").status_code == 503
     assert client.query("q")["answer"] == "a"
+
+
+def test_hooks_of_ones_own_see_every_request(make_app: AppFactory) -> None:
+    app = make_app()
+
+    @app.before_request
+    def check_key() -> tuple[str, int] | None:
+        return None if request.headers.get("X-Key") == "right" else ("no", 401)
+
+    http = app.test_client()
+    assert http.post("/modelcache", json=VALID["query"]).status_code == 401
+    reply = http.post("/modelcache", json=VALID["query"], headers={"X-Key": "right"})
+    assert reply.get_json()["errorCode"] == 0
