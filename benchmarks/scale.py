@@ -8,10 +8,10 @@ from benchmarks import growth
 from benchmarks.measure import Comparison, Report, Result
 from benchmarks.report import LATENCIES
 from benchmarks.sizes import Sizes
-from benchmarks.stocked import random_vectors
+from benchmarks.stocked import bundled_embedder, random_vectors
 from benchmarks.vectors import Ground, ground_of, load_ground
 
-KEPT = Path(gettempdir()) / "modelcache_bench" / "questions.npy"
+KEPT = Path(gettempdir()) / "modelcache_bench"
 SMALL_GROUND = 4000
 SEARCH = "p50 of a search with its rows, without embedding"
 
@@ -82,6 +82,6 @@ def run_tenants(sizes: Sizes, folder: Path) -> Iterator[Result]:
 
 def _ground(sizes: Sizes) -> Ground:
     """Return what vectors are made from: real questions, or random ones where figures do not matter."""
-    return (
-        load_ground(KEPT) if sizes.real_vectors else ground_of(random_vectors(SMALL_GROUND, growth.DIMENSION))
-    )
+    if not sizes.real_vectors:
+        return ground_of(random_vectors(SMALL_GROUND, growth.DIMENSION))
+    return load_ground(KEPT / f"questions-{bundled_embedder().name}.npy")

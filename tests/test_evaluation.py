@@ -133,10 +133,10 @@ def test_random_one_answers_with_any_accepted_entry(make_app: AppFactory) -> Non
 
 def judge_for_e5() -> Judge:
     """Return a judge with the shipped calibration; it embeds nothing."""
-    settings = make_settings({})
-    return make_judge(
-        settings, E5Embedder(), get_evaluation(settings), SlotGuard.from_settings(settings), None
-    )
+    settings, embedder = make_settings({}), E5Embedder()
+    embedder.open()
+    embedder.close()
+    return make_judge(settings, embedder, get_evaluation(settings), SlotGuard.from_settings(settings), None)
 
 
 def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
