@@ -103,8 +103,8 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=64,
-        description="`e5`, `onnx`: threads that compute one text; the cores divided by it are the texts "
-        "computed at a time; 0: two threads, or one on a single core",
+        description="`e5`, `onnx`: threads that share a text where cores are free; as many texts as there are "
+        "cores are computed at a time; 0: two, or one on a single core",
     )
     remote_url: str = Field(
         "", description="base URL of the embeddings server of `remote`, for example http://127.0.0.1:8000"

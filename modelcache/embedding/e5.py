@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
-from modelcache.embedding.onnx_session import OnnxSession, texts_at_a_time, threads_of_a_text
+from modelcache.embedding.onnx_session import OnnxSession, threads_of_a_text
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 
@@ -75,7 +75,7 @@ class E5Embedder(Embedder):
         """Take the threads of one text, 0 for as many as are good, and the folder of the graph."""
         self._threads = threads_of_a_text(threads)
         self._folder = folder or shipped_folder()
-        self.parallel = texts_at_a_time(self._threads)
+        self.parallel = usable_cores()
         self._session: OnnxSession | None = None
 
     @classmethod

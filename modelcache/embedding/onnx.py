@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, Embeddings, normalise_rows
+from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, Embeddings, normalise_rows, usable_cores
 from modelcache.embedding.folder import (
     CONFIG_FILE,
     DEFAULT_POSITIONS,
@@ -26,7 +26,7 @@ from modelcache.embedding.folder import (
     whole_number,
     window_limit,
 )
-from modelcache.embedding.onnx_session import OnnxSession, texts_at_a_time, threads_of_a_text
+from modelcache.embedding.onnx_session import OnnxSession, threads_of_a_text
 from modelcache.embedding.pooling import MEAN, MODES_BY_SETTING, Pooling, average, read_pooling
 from modelcache.embedding.text import clean, ranges_before_clean, safe_name
 from modelcache.embedding.tokens import add_lower_case, unknown_ranges
@@ -91,7 +91,7 @@ class OnnxEmbedder(Embedder):
         self._configured_pooling = pooling
         self._prefix = clean(prefix, len(prefix))
         self._threads = threads_of_a_text(threads)
-        self.parallel = texts_at_a_time(self._threads)
+        self.parallel = usable_cores()
         self._session: OnnxSession | None = None
         self._tokenizer: Any = None
         self._unknown: int | None = None

@@ -13,18 +13,15 @@ from modelcache.embedding.base import usable_cores
 from modelcache.errors import ConfigError, EmbeddingError
 
 ERRORS_ONLY = 3
-# More than two threads a text wait for each other more than they help: a question has few tokens.
+# Measured on two cores with e5 (`python -m benchmarks engine`): a second thread takes a third off the time of a
+# lone question, and costs nothing where two are computed at once, since each then keeps its own core busy. More
+# threads wait for each other more than they help: a question has few tokens.
 MOST_THREADS = 2
 
 
 def threads_of_a_text(configured: int) -> int:
     """Return how many threads compute one text: the setting, or for 0 two where there are two cores."""
     return configured or min(MOST_THREADS, usable_cores())
-
-
-def texts_at_a_time(threads: int) -> int:
-    """Return how many texts to compute side by side, so that all cores have work."""
-    return max(1, usable_cores() // threads)
 
 
 class OnnxSession:
