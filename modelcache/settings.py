@@ -103,8 +103,8 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=64,
-        description="`e5`, `onnx`: threads that share a text where cores are free; as many texts as there are "
-        "cores are computed at a time; 0: two, or one on a single core",
+        description="`e5`, `onnx`: threads that share a text where cores are free; as many texts as there "
+        "are cores are computed at a time; 0: two, or one on a single core",
     )
     remote_url: str = Field(
         "", description="base URL of the embeddings server of `remote`, for example http://127.0.0.1:8000"
@@ -130,7 +130,7 @@ class Settings(BaseModel):
     )
 
     faiss_index_from: int = Field(
-        20_000,
+        4_000,
         ge=100,
         description="`faiss`: a partition with fewer entries is compared entry by entry, a larger one "
         "through an index that finds over 99 % of the nearest",

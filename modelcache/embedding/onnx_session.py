@@ -13,9 +13,9 @@ from modelcache.embedding.base import usable_cores
 from modelcache.errors import ConfigError, EmbeddingError
 
 ERRORS_ONLY = 3
-# Measured on two cores with e5 (`python -m benchmarks engine`): a second thread takes a third off the time of a
-# lone question, and costs nothing where two are computed at once, since each then keeps its own core busy. More
-# threads wait for each other more than they help: a question has few tokens.
+# Measured on two cores with e5: a second thread takes a third off the time of a lone question, and costs
+# nothing where two are computed at once, since each then keeps its own core busy. More threads wait for
+# each other more than they help: a question has few tokens.
 MOST_THREADS = 2
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FOLDER_NAME = "faiss"
-INDEX_FROM = 20_000
+INDEX_FROM = 4_000
 MEMORY_MB = 2048
 MB = 1 << 20
 
