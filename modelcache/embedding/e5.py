@@ -115,8 +115,13 @@ class E5Embedder(Embedder):
     def _mean(self, session: OnnxSession, text: str) -> Floats:
         """Return the mean over the tokens of all windows, float32 (384,)."""
         windows = self._inputs.windows(clean(text, self.max_chars))
-        means = [session.run({INPUT: self._inputs.states(ids)}, [OUTPUT])[0][0] for ids in windows]
-        mean: Floats = np.average(means, axis=0, weights=[len(ids) for ids in windows])
+        means: list[Floats] = [
+            session.run({INPUT: self._inputs.states(ids)}, [OUTPUT])[0][0] for ids in windows
+        ]
+        if len(means) == 1:
+            return means[0]
+        sums = sum(len(ids) * mean for ids, mean in zip(windows, means, strict=True))
+        mean: Floats = sums / np.float32(sum(map(len, windows)))
         return mean
 
     def _digest(self, path: Path) -> str:

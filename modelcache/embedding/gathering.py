@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -34,6 +34,31 @@ class _Text:
     awaited_by: list[_Call] = field(default_factory=list)
     vector: Embeddings | None = None
     error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The vectors of one call, on their way."""
+
+    texts: Sequence[str]
+    dimension: int
+    call: _Call
+    known: Mapping[str, Embeddings]
+    needed: Mapping[str, _Text]
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether waiting takes as long as embedding does; otherwise all are remembered."""
+        return bool(self.needed)
+
+    def wait(self) -> Embeddings:
+        """Return one unit vector per text, float32 (len(texts), dimension). Raises what the engine does."""
+        if not self.texts:
+            return np.empty((0, self.dimension), np.float32)
+        if self.needed:
+            self.call.done.wait()
+        found = {**self.known, **{text: _outcome(way) for text, way in self.needed.items()}}
+        return np.stack([found[text] for text in self.texts])
 
 
 class GatheringEmbedder:
@@ -82,8 +107,10 @@ class GatheringEmbedder:
         ``anew``: do not take it from memory, to see whether the engine works. ``urgent``: these are a few
         texts of one query, which go before those of large requests.
         """
-        if not texts:
-            return np.empty((0, self._engine.dimension), np.float32)
+        return self.begin(texts, anew, urgent).wait()
+
+    def begin(self, texts: Sequence[str], anew: bool = False, urgent: bool = False) -> "Awaited":
+        """Have the texts embedded, and return what waits for their vectors: other work fits in between."""
         call = _Call()
         keys = {text: _key(text) for text in texts}
         with self._lock:
@@ -97,10 +124,7 @@ class GatheringEmbedder:
             if new:
                 (self._urgent if urgent or len(new) == 1 else self._bulk).extend(new)
                 self._queued.notify()
-        if needed:
-            call.done.wait()
-        vectors = known | {text: _outcome(way) for text, way in needed.items()}
-        return np.stack([vectors[text] for text in texts])
+        return Awaited(texts, self._engine.dimension, call, known, needed)
 
     def _await(self, text: str, call: _Call) -> _Text:
         """Join the text's way through the engine, or begin one; called under the lock."""

@@ -73,6 +73,7 @@ class Cells:
             faiss().rev_swig_ptr(quantizer.get_xb(), index.nlist * index.d).reshape(index.nlist, index.d)
         )
         """The quantizer's own, not copied."""
+        self._every_cell = np.arange(index.nlist, dtype=np.int64).reshape(1, -1)
         self._centroids: Centroids | None = None
         self._lock = SharedLock()
         index.implem = ONE_QUESTION
@@ -121,6 +122,8 @@ class Cells:
     def _cells_around(self, embedding: Embeddings) -> tuple[Places, Embeddings]:
         """Return the numbers of the cells to look into and their cosines, both (1, nprobe); -1 for none."""
         closeness = self._points @ embedding
+        if self._index.nprobe == len(closeness):
+            return self._every_cell, closeness.reshape(1, -1)
         most, further = self._index.nprobe, round((1 - FIELD) * (len(closeness) - 1))
         nearest, field = closeness.max(), np.partition(closeness, further)[further]
         chosen = np.flatnonzero(closeness >= nearest - REACH * (nearest - field))

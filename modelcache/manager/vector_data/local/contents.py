@@ -58,7 +58,8 @@ class Contents:
         rest = self.by_partition.find(key, cells.covered)
         while depth < cells.count:
             # In order, which is faster to read, and each once: the index may have been extended meanwhile.
-            slots = np.unique(np.concatenate([cells.search(embedding, depth), rest]))
+            found = cells.search(embedding, depth)
+            slots = np.unique(np.concatenate([found, rest])) if len(rest) else np.sort(found)
             hits = self._best(slots, embedding, k)
             if len(hits) >= k:
                 return hits
