@@ -106,7 +106,7 @@ class E5Embedder(Embedder):
     def unknown_tokens(self, text: str) -> list[tuple[int, int]]:
         if self._session is None:
             raise EmbeddingError("the e5 embedder is not open")
-        return self._inputs.unknown(text)
+        return self._inputs.unknown(clean(text, len(text)))
 
     def close(self) -> None:
         """Let the weights go."""
@@ -120,8 +120,8 @@ class E5Embedder(Embedder):
         ]
         if len(means) == 1:
             return means[0]
-        sums = sum(len(ids) * mean for ids, mean in zip(windows, means, strict=True))
-        mean: Floats = sums / np.float32(sum(map(len, windows)))
+        lengths = np.array([len(ids) for ids in windows], np.float32)
+        mean: Floats = (lengths / lengths.sum()) @ np.stack(means)
         return mean
 
     def _digest(self, path: Path) -> str:
