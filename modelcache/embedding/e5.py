@@ -67,9 +67,8 @@ class E5Embedder(Embedder):
     thresholds = Thresholds(short=0.99, long=0.9999, context=0.985, answered=0.94)
     calibration = "e5"
     max_chars = 4096
-    # A batch is no faster than its texts one by one.
-    batch_texts = 4
-    batch_chars = 512
+    # Each text is computed alone, and whoever waits for one need not wait for others.
+    batch_texts = 1
 
     def __init__(self, threads: int = 0, folder: Path | None = None) -> None:
         """Take the threads of one text, 0 for as many as are good, and the folder of the graph."""

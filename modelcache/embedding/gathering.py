@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import numpy as np
 from cachetools import LRUCache
@@ -23,7 +24,9 @@ class _Call:
 
     def __init__(self) -> None:
         self.missing = 0
-        self.done = threading.Event()
+        # Taken until then: a lock costs a tenth of an Event, which is made of several.
+        self.done = threading.Lock()
+        self.done.acquire()
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Awaited:
         if not self.texts:
             return np.empty((0, self.dimension), np.float32)
         if self.needed:
-            self.call.done.wait()
+            self.call.done.acquire()
         found = {**self.known, **{text: _outcome(way) for text, way in self.needed.items()}}
         return np.stack([found[text] for text in self.texts])
 
@@ -76,7 +79,8 @@ class GatheringEmbedder:
         self._memory_bytes = memory_bytes
         self._memory: LRUCache[bytes, Embeddings] = LRUCache(0)
         self._lock = threading.Lock()
-        self._queued = threading.Condition(self._lock)
+        self._queued: SimpleQueue[None] = SimpleQueue()
+        """Wakes a thread of the embedder for each item; there may be less to do than items."""
         self._urgent: deque[_Text] = deque()
         self._bulk: deque[_Text] = deque()
         self._on_its_way: dict[str, _Text] = {}
@@ -96,7 +100,8 @@ class GatheringEmbedder:
         """Answer what is queued, end the threads, close the engine; harmless when repeated."""
         with self._lock:
             self._closed = True
-            self._queued.notify_all()
+        for _ in self._threads:
+            self._queued.put(None)
         for thread in self._threads:
             thread.join()
         self._engine.close()
@@ -123,7 +128,7 @@ class GatheringEmbedder:
             new = [text for text in needed.values() if len(text.awaited_by) == 1]
             if new:
                 (self._urgent if urgent or len(new) == 1 else self._bulk).extend(new)
-                self._queued.notify()
+                self._queued.put(None)
         return Awaited(texts, self._engine.dimension, call, known, needed)
 
     def _await(self, text: str, call: _Call) -> _Text:
@@ -151,15 +156,16 @@ class GatheringEmbedder:
     def _work(self) -> None:
         """Run batches until the end."""
         while True:
+            self._queued.get()
             with self._lock:
-                while not (self._urgent or self._bulk):
-                    if self._closed:
-                        return
-                    self._queued.wait()
                 batch = list(self._take())
+                is_over = self._closed and not batch
                 if self._urgent or self._bulk:
-                    self._queued.notify()
-            self._run(batch)
+                    self._queued.put(None)
+            if is_over:
+                return
+            if batch:
+                self._run(batch)
 
     def _take(self) -> Iterator[_Text]:
         """Take the next batch off the queues; called under the lock."""
@@ -194,7 +200,7 @@ class GatheringEmbedder:
                 for call in way.awaited_by:
                     call.missing -= 1
                     if not call.missing:
-                        call.done.set()
+                        call.done.release()
 
 
 def _key(text: str) -> bytes:
