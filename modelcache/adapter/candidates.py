@@ -1,7 +1,6 @@
 """The entries that may answer a query by meaning, and the one that does."""
 
 from collections.abc import Sequence
-from time import sleep
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from modelcache.embedding.base import Embeddings
 from modelcache.manager.data_manager import Candidate
 from modelcache.manager.scalar_data.base import Observation
 from modelcache.processor.pre import Question
-
-# By then the embedder computes, and does not need the interpreter's lock any more.
-HEAD_START_SECONDS = 0.001
 
 Observations = dict[int, list[Observation]]
 
@@ -27,11 +23,7 @@ def decide(
     ``common`` is the threshold that an entry's own is not under. Where no entry of the conversation
     answers, those cached without one may, if the question stands alone.
     """
-    coming = cache.gathering.begin(question.texts, urgent=True)
-    if coming.is_under_way:
-        sleep(HEAD_START_SECONDS)
-        cache.judge.read_ahead(question)
-    embedding, *turns = coming.wait()
+    embedding, *turns = cache.gathering.embed(question.texts, urgent=True)
     context = np.stack(turns) if turns else None
     most = asked.top_k or cache.settings.top_k
     search = cache.data_manager.search

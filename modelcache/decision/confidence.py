@@ -169,11 +169,6 @@ class Confidence:
         """Return from which confidence on an answer to this text is reused, unless a user sets another."""
         return self._models[language_of(asked)].threshold
 
-    def read_ahead(self, text: str) -> None:
-        """Read a text that is about to be rated, and remember what was found."""
-        if len(text) <= REMEMBERED_CHARS:
-            self._remembering(text)
-
     def _view(self, text: str) -> View:
         return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._read(text)
 

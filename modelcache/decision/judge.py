@@ -96,11 +96,6 @@ class Judge:
         """Tell whether the nearest candidate answers if it may, whatever the others are."""
         return self._post_process is first and self._reranker is None and not question.without_context
 
-    def read_ahead(self, question: Question) -> None:
-        """Do what judging a question takes whatever its candidates are, such as while it is embedded."""
-        if self._confidence is not None and not self.is_long(question):
-            self._confidence.read_ahead(last_turn(question.dialogue))
-
     def worth_judging(self, question: Question, candidates: Sequence[Candidate], threshold: float) -> int:
         """Return how many of the first candidates it takes to judge all that may reach the threshold."""
         if self._confidence is None or threshold <= 0 or self.is_long(question):

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -39,37 +39,12 @@ class _Text:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """The vectors of one call, on their way."""
-
-    texts: Sequence[str]
-    dimension: int
-    call: _Call
-    known: Mapping[str, Embeddings]
-    needed: Mapping[str, _Text]
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether waiting takes as long as embedding does; otherwise all are remembered."""
-        return bool(self.needed)
-
-    def wait(self) -> Embeddings:
-        """Return one unit vector per text, float32 (len(texts), dimension). Raises what the engine does."""
-        if not self.texts:
-            return np.empty((0, self.dimension), np.float32)
-        if self.needed:
-            self.call.done.acquire()
-        found = {**self.known, **{text: _outcome(way) for text, way in self.needed.items()}}
-        return np.stack([found[text] for text in self.texts])
-
-
 class GatheringEmbedder:
     """Stands in front of an embedder, which is opened and called by ``parallel`` threads of its own.
 
     Nobody waits for company: a free thread takes what is queued. A single text, or a query's, goes before
     the texts of a large request, which keep half of the room in each batch. No other thread may call the
-    embedder: OpenMP keeps a team of threads for each that ever did and, once these are more than there
+    embedder: torch's OpenMP keeps a team of threads for each that ever did and, once these are more than there
     are cores, has them sleep between steps, which was seen to double the time of a text.
     """
 
@@ -112,10 +87,8 @@ class GatheringEmbedder:
         ``anew``: do not take it from memory, to see whether the engine works. ``urgent``: these are a few
         texts of one query, which go before those of large requests.
         """
-        return self.begin(texts, anew, urgent).wait()
-
-    def begin(self, texts: Sequence[str], anew: bool = False, urgent: bool = False) -> "Awaited":
-        """Have the texts embedded, and return what waits for their vectors: other work fits in between."""
+        if not texts:
+            return np.empty((0, self._engine.dimension), np.float32)
         call = _Call()
         keys = {text: _key(text) for text in texts}
         with self._lock:
@@ -129,7 +102,10 @@ class GatheringEmbedder:
             if new:
                 (self._urgent if urgent or len(new) == 1 else self._bulk).extend(new)
                 self._queued.put(None)
-        return Awaited(texts, self._engine.dimension, call, known, needed)
+        if needed:
+            call.done.acquire()
+        vectors = known | {text: _outcome(way) for text, way in needed.items()}
+        return np.stack([vectors[text] for text in texts])
 
     def _await(self, text: str, call: _Call) -> _Text:
         """Join the text's way through the engine, or begin one; called under the lock."""
