@@ -44,8 +44,8 @@ class GatheringEmbedder:
 
     Nobody waits for company: a free thread takes what is queued. A single text, or a query's, goes before
     the texts of a large request, which keep half of the room in each batch. No other thread may call the
-    embedder: torch's OpenMP keeps a team of threads for each that ever did and, once these are more than there
-    are cores, has them sleep between steps, which was seen to double the time of a text.
+    embedder: torch's OpenMP keeps a team of threads for each that ever did and, once these are more than
+    there are cores, has them sleep between steps, which was seen to double the time of a text.
     """
 
     def __init__(self, engine: Embedder, memory_bytes: int = 0) -> None:
