@@ -24,7 +24,6 @@ class RememberingEmbedder(Embedder):
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._known: dict[str, Embeddings] = {}
-        self.name, self.dimension = embedder.name, embedder.dimension
         self.thresholds, self.calibration = embedder.thresholds, embedder.calibration
         self.max_chars, self.parallel = embedder.max_chars, embedder.parallel
         self.batch_texts, self.batch_chars = embedder.batch_texts, embedder.batch_chars
@@ -35,7 +34,7 @@ class RememberingEmbedder(Embedder):
 
     def open(self) -> None:
         self._embedder.open()
-        self.dimension = self._embedder.dimension
+        self.name, self.dimension = self._embedder.name, self._embedder.dimension
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         unknown = list(dict.fromkeys(text for text in texts if text not in self._known))
