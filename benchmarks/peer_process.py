@@ -6,6 +6,7 @@ and all together (``all``). It imports nothing of the product: that is not insta
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -87,8 +88,7 @@ class RedisVLPeer:
 
 
 def main(name: str, where: str) -> None:
-    # As the product runs it.
-    engine = E5(num_threads=1)
+    engine = E5(num_threads=os.cpu_count())
 
     def embed(text: str) -> Any:
         return np.asarray(engine.query([text]), np.float32)[0]
