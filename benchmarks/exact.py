@@ -36,7 +36,13 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
         yield _comparison("exact, SQLite", "a bare Flask route on the same server", figures, 0.5, sizes)
         with running(copy, "-m", "benchmarks.under_waitress", **demo) as under_waitress:
             figures = _side_by_side("exact-waitress", ours, under_waitress, asked, sizes)
-        yield _comparison("exact-waitress", "the same service under waitress", figures, 2.0, sizes)
+        yield _comparison(
+            "exact-waitress",
+            "the same on waitress and all of Flask, as it was served before",
+            figures,
+            2.0,
+            sizes,
+        )
     with database_servers(folder) as servers:
         production = servers.settings("mysql", "milvus") | {
             "threads": THREADS,
