@@ -69,8 +69,9 @@ def test_the_requests_of_the_readme_get_the_replies_it_shows(readme: str, demo: 
 def without_what_varies(reply: dict[str, Any]) -> dict[str, Any]:
     """Leave out ids and times, and round what depends on the processor."""
     kept = {name: value for name, value in reply.items() if name not in ("ids", "hit_id", "delta_time")}
-    if kept.get("similarity") is not None:
-        kept["similarity"] = round(kept["similarity"], 2)
+    for name in ("similarity", "confidence"):
+        if kept.get(name) is not None:
+            kept[name] = round(kept[name], 2)
     return kept
 
 
