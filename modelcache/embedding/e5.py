@@ -4,7 +4,6 @@ The encoder is an 8-bit graph that lies in ``model/e5``; the word vectors stay w
 them, mapped, and are read as they are needed.
 """
 
-import json
 from collections.abc import Sequence
 from hashlib import file_digest
 from pathlib import Path
@@ -15,14 +14,15 @@ import numpy as np
 from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
+from modelcache.embedding.folder import PROJECT_ROOT, read_json
 from modelcache.embedding.onnx_session import OnnxSession, threads_of_a_text
+from modelcache.embedding.pooling import average
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
-PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 ABOUT = "about.json"
 ENCODER = "encoder.onnx"
 INPUT = "states"
@@ -45,8 +45,8 @@ LEAST_LIKE_KEPT = 0.9995
 
 def shipped_folder() -> Path:
     """Return ``model/e5``: inside the package where it was installed, beside it in a checkout."""
-    inside = PACKAGE_FOLDER / "model" / "e5"
-    return inside if inside.is_dir() else PACKAGE_FOLDER.parent / "model" / "e5"
+    inside = PROJECT_ROOT / "modelcache" / "model" / "e5"
+    return inside if inside.is_dir() else PROJECT_ROOT / "model" / "e5"
 
 
 class E5Embedder(Embedder):
@@ -119,9 +119,7 @@ class E5Embedder(Embedder):
         ]
         if len(means) == 1:
             return means[0]
-        lengths = np.array([len(ids) for ids in windows], np.float32)
-        mean: Floats = (lengths / lengths.sum()) @ np.stack(means)
-        return mean
+        return average(means, [len(ids) for ids in windows])
 
     def _digest(self, path: Path) -> str:
         try:
@@ -130,19 +128,14 @@ class E5Embedder(Embedder):
         except OSError as exc:
             raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
 
-    def _read(self, name: str) -> bytes:
+    def _read_about(self) -> _About:
+        path = self._folder / ABOUT
         try:
-            return (self._folder / name).read_bytes()
-        except OSError as exc:
-            raise ConfigError(f"{self._folder / name} cannot be read: {exc.strerror}") from exc
+            return _About(**read_json(path))
+        except TypeError as exc:
+            raise ConfigError(f"{path} is not what `build-e5` writes") from exc
 
-    def _read_about(self) -> "_About":
-        try:
-            return _About(**json.loads(self._read(ABOUT)))
-        except (ValueError, TypeError) as exc:
-            raise ConfigError(f"{self._folder / ABOUT} is not what `build-e5` writes") from exc
-
-    def _check(self, about: "_About") -> None:
+    def _check(self, about: _About) -> None:
         """Embed what is kept: a processor on which 8-bit products overflow would give other vectors."""
         if not about.kept:
             return

@@ -72,7 +72,7 @@ class GatheringEmbedder:
         opening.result()
         self._memory = LRUCache(self._memory_bytes // (4 * self._engine.dimension + ENTRY_BYTES))
         for _ in range(1, self._engine.parallel):
-            self._start(self._give_way_and_work)
+            self._start(self._work)
 
     def close(self) -> None:
         """Answer what is queued, end the threads, close the engine; harmless when repeated."""
@@ -119,11 +119,12 @@ class GatheringEmbedder:
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         name = f"modelcache-embedder-{len(self._threads)}"
-        self._threads.append(threading.Thread(target=work, name=name, args=arguments, daemon=True))
+        self._threads.append(
+            threading.Thread(target=_give_way_to_requests, name=name, args=(work, *arguments), daemon=True)
+        )
         self._threads[-1].start()
 
     def _open_and_work(self, opening: "Future[None]") -> None:
-        _give_way()
         try:
             self._engine.open()
         except BaseException as exc:  # noqa: BLE001 - raised where open was called
@@ -131,10 +132,6 @@ class GatheringEmbedder:
             return
         self._closed = False
         opening.set_result(None)
-        self._work()
-
-    def _give_way_and_work(self) -> None:
-        _give_way()
         self._work()
 
     def _work(self) -> None:
@@ -187,8 +184,8 @@ class GatheringEmbedder:
                         call.done.release()
 
 
-def _give_way() -> None:
-    """Let short work go before this thread's long one, and that of the threads it starts.
+def _give_way_to_requests(work: Callable[..., None], *arguments: object) -> None:
+    """Do long work in a thread that short work goes before, and so in those that it starts.
 
     A request's thread that is put off while it has the interpreter's lock keeps all others waiting: with
     16 requests in a process this takes 7 % off what a hit by meaning costs.
@@ -196,6 +193,7 @@ def _give_way() -> None:
     if sys.platform == "linux":
         own = os.getpriority(os.PRIO_PROCESS, 0)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, own + NICER))
+    work(*arguments)
 
 
 def _key(text: str) -> bytes:

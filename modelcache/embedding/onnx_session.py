@@ -55,7 +55,7 @@ class OnnxSession:
             one.name: one.type.removeprefix("tensor(").removesuffix(")") for one in self._session.get_inputs()
         }
         """What numpy calls the type of each input, such as int64."""
-        self.inputs: tuple[str, ...] = tuple(one.name for one in self._session.get_inputs())
+        self.inputs: tuple[str, ...] = tuple(self.input_types)
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
