@@ -2,9 +2,12 @@
 
 from setuptools import find_namespace_packages, setup
 
-WEIGHTS = "modelcache.model.e5"
+WEIGHTS = ("e5", "e5-untaught", "reader")
 
 setup(
-    packages=[*find_namespace_packages(include=["modelcache*"]), WEIGHTS],
-    package_dir={WEIGHTS: "model/e5"},
+    packages=[
+        *find_namespace_packages(include=["modelcache*"]),
+        *(f"modelcache.model.{name}" for name in WEIGHTS),
+    ],
+    package_dir={f"modelcache.model.{name}": f"model/{name}" for name in WEIGHTS},
 )

@@ -222,7 +222,15 @@ class Settings(BaseModel):
     calibration: Path | None = Field(
         None,
         description="`confidence`: file that `python -m modelcache calibrate --fit` wrote; empty: what is "
-        "shipped for the embedder, and the cosine where nothing is",
+        "shipped for the embedder",
+    )
+    reader_path: Path | None = Field(
+        None,
+        description="`confidence`: folder of the model that reads both questions, as `python -m modelcache "
+        "train` writes it; empty: the one that is shipped",
+    )
+    read_candidates: int = Field(
+        2, ge=1, le=100, description="`confidence`: of the nearest entries, so many at most are read"
     )
     distance_max: float = Field(
         4.0, gt=0, le=4, description="`distance`: the largest squared L2 distance, which ranks 0"

@@ -81,15 +81,14 @@ def _observation(
 def _judged(
     cache: Cache, question: Question, entry: CachedAnswer, embedding: Embeddings, turns: Sequence[Embeddings]
 ) -> Judged | None:
-    """Judge the entry as the query did, among its neighbours, or alone where it is not near any more."""
+    """Judge the entry as the query did, or by its row where it is not near any more."""
     context = np.stack(turns) if turns and entry.partition == question.partition else None
-    wanted = max(cache.settings.top_k, cache.judge.neighbours)
-    near = cache.data_manager.search(question.model, entry.partition, embedding, wanted, context)
-    for judged in cache.judge.judge(question, embedding, near):
-        if judged.candidate.entry.id == entry.id:
-            return judged
+    top_k = cache.settings.top_k
+    for near in cache.data_manager.search(question.model, entry.partition, embedding, top_k, context):
+        if near.entry.id == entry.id:
+            return cache.judge.judge(question, [near])[0]
     stored = cache.data_manager.scalars.embeddings([entry.id])
     if not stored or stored[0].embedder != cache.embedder.name:
         return None
     similarity = float(from_bytes(stored[0].embedding)[: len(embedding)] @ embedding)
-    return cache.judge.judge(question, embedding, [Candidate(entry, similarity)])[0]
+    return cache.judge.judge(question, [Candidate(entry, similarity)])[0]

@@ -27,15 +27,14 @@ def decide(
     context = np.stack(turns) if turns else None
     most = asked.top_k or cache.settings.top_k
     search = cache.data_manager.search
-    wanted = max(most, cache.judge.neighbours)
 
     def judged(found: Sequence[Candidate]) -> tuple[Verdict, Observations]:
-        return judge_nearest_first(cache, question, embedding, found, most, threshold, common)
+        return judge_nearest_first(cache, question, embedding, found, threshold, common)
 
     with cache.turns.turn():
-        verdict = judged(search(question.model, question.partition, embedding, wanted, context))
+        verdict = judged(search(question.model, question.partition, embedding, most, context))
         if verdict[0].chosen is None and cache.judge.conversations.stands_alone(question):
-            alone = judged(search(question.model, question.without_context, embedding, wanted))
+            alone = judged(search(question.model, question.without_context, embedding, most))
             if alone[0].chosen is not None or verdict[0].nearest is None:
                 return alone
     return verdict
@@ -46,18 +45,17 @@ def judge_nearest_first(
     question: Question,
     embedding: Embeddings,
     candidates: Sequence[Candidate],
-    most: int,
     threshold: float,
     common: float,
 ) -> tuple[Verdict, Observations]:
-    """Judge as many of the first ``most`` candidates as it takes: the most alike come first.
+    """Judge as many of the candidates as it takes: the most alike come first.
 
-    As a rule the nearest answers or none does, and the others need not be compared word by word.
+    As a rule the nearest answers or none does, and the others need not be read.
     """
     judge = cache.judge
-    worth = max(1, judge.worth_judging(question, candidates[:most], threshold))
+    worth = max(1, judge.worth_judging(question, candidates, threshold))
     for count in (1, worth) if worth > 1 and judge.nearest_decides(question) else (worth,):
-        found = judge.judge(question, embedding, candidates, count)
+        found = judge.judge(question, candidates[:count])
         found, observations = _observed(cache, question, found, embedding, common)
         verdict = judge.choose(question, found, threshold)
         if verdict.chosen is not None:

@@ -1,44 +1,33 @@
-"""``python -m modelcache calibrate``: precision against coverage on labelled pairs, and what to set."""
+"""``python -m modelcache calibrate``: what thresholds cost on labelled pairs, and what to set."""
 
 import argparse
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from modelcache.calibration import curve
-from modelcache.calibration.asking import Asked, ask
-from modelcache.calibration.curve import Outcomes, Point
-from modelcache.calibration.pairs import LabelledPair, read_pairs
-from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, Pair, language_of
+from modelcache.calibration.curve import Point, Rated
+from modelcache.calibration.pairs import read_pairs
+from modelcache.calibration.reading import Seen, rate, see
+from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence
 from modelcache.decision.factory import load_confidence
-from modelcache.decision.features import NAMES, View, differ_in_form_only, view
 from modelcache.decision.shadow_report import RIGHT, SCORES, WRONG
 from modelcache.decision.verified import wilson_95
-from modelcache.embedding.base import Embedder, Embeddings
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ConfigError
 from modelcache.manager.factory import get_scalar_store
 from modelcache.manager.names import model_key
 from modelcache.settings import Settings
+from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
 
-WRONG_SHARE = 0.05
+WRONG_SHARE = 0.03
+WRONG_SHARE_IN_ONE = 0.06
 LEAST_PAIRS = 500
-LEAST_FORMS = 20
-BATCH = 64
-# So few of the pairs that are rated so high or higher are further away than is noted.
-REACHED = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-FURTHEST = 0.005
 SETTING = "similarity_threshold"
-
-Shares = list[NDArray[np.float64]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        metavar="FILE.tsv",
-        help="labelled pairs: text A, text B, 1 (the same question) or 0, between tabs; may be repeated",
+        metavar="FILE",
+        help="labelled pairs, as `evaluate` takes them; may be repeated: each file counts as much as another",
     )
     parser.add_argument(
         "--from-log",
@@ -66,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"share of the hits that may be wrong, for the recommended threshold (default {WRONG_SHARE})",
     )
     parser.add_argument(
+        "--wrong-share-in-one",
+        type=float,
+        default=WRONG_SHARE_IN_ONE,
+        help=f"the same in any one of the files (default {WRONG_SHARE_IN_ONE})",
+    )
+    parser.add_argument(
         "--fit", type=Path, metavar="FILE.json", help="fit the confidence anew and write it here"
     )
     parser.add_argument(
@@ -76,8 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, asked: argparse.Namespace) -> None:
     """Calibrate with the service's embedder; ConfigError or EmbeddingError says what stops it."""
-    if not 0 < asked.wrong_share < 1:
-        raise ConfigError("--wrong-share is a number between 0 and 1")
+    for name in ("wrong_share", "wrong_share_in_one"):
+        if not 0 < getattr(asked, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} is a number between 0 and 1")
     if asked.from_log == bool(asked.pairs):
         raise ConfigError("calibrate needs either --pairs or --from-log")
     if asked.from_log and asked.fit is not None:
@@ -87,11 +83,15 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
         curves = {"log": _logged(settings, asked.model)}
     else:
         curves, tables = _of_pairs(settings, asked)
-    recommended = {name: one.recommended(asked.wrong_share) for name, one in curves.items()}
+    recommended = {
+        name: one.recommended(asked.wrong_share, asked.wrong_share_in_one) for name, one in curves.items()
+    }
     for name, one in curves.items():
         _print(name, one, recommended[name], asked.wrong_share)
     if tables is not None:
-        asked.fit.write_text(json.dumps(tables, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        for name, point in recommended.items():
+            tables["languages"][name]["threshold"] = round(point.threshold, 4)
+        asked.fit.write_text(json.dumps(tables, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         print(f"\nwrote {asked.fit}; to use it: MODELCACHE_CALIBRATION={asked.fit}")
     if asked.settings is not None:
         _write_settings(asked.settings, asked.fit, recommended)
@@ -101,26 +101,77 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
 
 def _of_pairs(
     settings: Settings, asked: argparse.Namespace
-) -> tuple[dict[str, Outcomes], dict[str, Any] | None]:
-    """Ask the pairs of a cache, by the calibration in use or by one that is fitted to them."""
-    pairs = list(dict.fromkeys(pair for path in asked.pairs for pair in read_pairs(path)))
-    embedder = get_embedder(settings)
+) -> tuple[dict[str, Rated], dict[str, Any] | None]:
+    """Rate the pairs by the calibration in use, or by one that is fitted to them."""
+    suites = {path.stem: read_pairs(path) for path in asked.pairs}
+    embedder, slot_guard = get_embedder(settings), SlotGuard.from_settings(settings)
+    reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
     embedder.open()
-    tables = None
     try:
-        slot_guard = SlotGuard.from_settings(settings)
-        languages = _ask(pairs, embedder, slot_guard)
+        reader.open()
+        seen = see(suites, embedder, slot_guard, reader)
         if asked.fit is not None:
-            tables, shares = _fit(languages, embedder, slot_guard, asked.wrong_share)
-        else:
-            confidence = load_confidence(settings, embedder, slot_guard)
-            shares = {name: _rated(confidence, found) for name, found in languages.items()}
+            tables = fitted(seen, embedder.name, reader.name)
+            _print_left_out(seen, embedder.name, reader, asked)
+            return _curves(seen, Confidence(tables, reader)), tables
+        return _curves(seen, load_confidence(settings, embedder, reader)), None
     finally:
+        reader.close()
         embedder.close()
-    return {name: curve.outcomes(found, shares[name]) for name, found in languages.items()}, tables
 
 
-def _logged(settings: Settings, models: Sequence[str]) -> Outcomes:
+def fitted(seen: Sequence[Seen], embedder: str, reader: str) -> dict[str, Any]:
+    """Return a calibration as ``Confidence`` reads it; a language with too few pairs goes by all of them."""
+    try:
+        from modelcache.calibration.fit import fit
+    except ImportError as exc:
+        raise ConfigError("--fit needs the packages of requirements-calibrate.txt") from exc
+    if len(seen) < LEAST_PAIRS:
+        raise ConfigError(f"--fit needs at least {LEAST_PAIRS} pairs")
+    languages = {}
+    for name in (CHINESE, OTHER):
+        own = [one for one in seen if one.language == name]
+        languages[name] = fit(own if len(own) >= LEAST_PAIRS else seen)
+    return {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
+
+
+def _curves(seen: Sequence[Seen], confidence: Confidence) -> dict[str, Rated]:
+    return {
+        name: _rated([one for one in seen if one.language == name], confidence)
+        for name in sorted({one.language for one in seen})
+    }
+
+
+def _rated(seen: Sequence[Seen], confidence: Confidence) -> Rated:
+    return Rated.of(
+        [rate(confidence, one) for one in seen],
+        [one.pair.same for one in seen],
+        [one.suite for one in seen],
+    )
+
+
+def _print_left_out(
+    seen: Sequence[Seen], embedder: str, reader: ParaphraseReader, asked: argparse.Namespace
+) -> None:
+    """Show for each suite what it would say of a fit, and of thresholds, that did not see it."""
+    names = sorted({one.suite for one in seen})
+    if len(names) < 2:
+        return
+    print("\n| left out | threshold | right | wrong | wrong share of hits (95 %) | found |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in names:
+        others = [one for one in seen if one.suite != name]
+        if len(others) < LEAST_PAIRS:
+            continue
+        confidence = Confidence(fitted(others, embedder, reader.name), reader)
+        for language, curve_of_others in _curves(others, confidence).items():
+            own = [one for one in seen if one.suite == name and one.language == language]
+            if own:
+                limit = curve_of_others.recommended(asked.wrong_share, asked.wrong_share_in_one).threshold
+                _print_point(f"{name}, {language} | {limit:.3f}", _rated(own, confidence).at(limit))
+
+
+def _logged(settings: Settings, models: Sequence[str]) -> Rated:
     """Read what was compared, by the confidence of the entry that might have answered."""
     scalars = get_scalar_store(settings)
     scalars.open()
@@ -132,152 +183,33 @@ def _logged(settings: Settings, models: Sequence[str]) -> Outcomes:
     compared = [one for one in tallies if one.outcome in (RIGHT, WRONG) and 0 <= one.bucket <= SCORES]
     if not compared:
         raise ConfigError("nothing was compared yet: run models in mode shadow or verified for a while")
-    shares = [np.array([one.bucket / SCORES]) for one in compared for _ in range(one.count)]
-    same = [one.outcome == RIGHT for one in compared for _ in range(one.count)]
-    return Outcomes(shares, [0] * len(shares), same)
-
-
-def _ask(pairs: Sequence[LabelledPair], embedder: Embedder, slot_guard: SlotGuard) -> dict[str, list[Asked]]:
-    """Ask the pairs of each language of a cache that holds those of this language."""
-    by_language: dict[str, list[LabelledPair]] = defaultdict(list)
-    for pair in pairs:
-        by_language[language_of(pair.asked)].append(pair)
-    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.cached, pair.asked)))
-    vectors = dict(zip(texts, _embed(embedder, texts), strict=True))
-    found = {}
-    for name, own in sorted(by_language.items()):
-        if min(sum(pair.same for pair in own), sum(not pair.same for pair in own)) < LEAST_PAIRS // 10:
-            raise ConfigError(
-                f"too few labelled pairs in {name}: {LEAST_PAIRS // 10} of each label are the least"
-            )
-        cached, asked = (
-            np.stack([vectors[text] for text in side])
-            for side in ([pair.cached for pair in own], [pair.asked for pair in own])
-        )
-        found[name] = ask(own, cached, asked, slot_guard)
-    return found
-
-
-def _embed(embedder: Embedder, texts: Sequence[str]) -> Embeddings:
-    batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-    found = []
-    with (
-        ThreadPoolExecutor(embedder.parallel) as pool,
-        tqdm(total=len(texts), desc="embedding", unit="text", disable=None) as bar,
-    ):
-        for vectors in pool.map(embedder.embed, batches):
-            found.append(vectors)
-            bar.update(len(vectors))
-    return np.concatenate(found)
-
-
-def _rated(confidence: Confidence | None, asked: Sequence[Asked]) -> Shares:
-    """Rate by the calibration in use or, without one, by the cosine."""
-    if confidence is None:
-        return [np.array([pair.similarity for pair in one.candidates]) for one in asked]
-    return [np.array(confidence.rate(one.candidates)) for one in asked]
-
-
-def fitted(
-    pairs: Sequence[LabelledPair], embedder: Embedder, slot_guard: SlotGuard, wrong_share: float
-) -> dict[str, Any]:
-    """Return a calibration for an open embedder, as ``Confidence`` reads it."""
-    return _fit(_ask(pairs, embedder, slot_guard), embedder, slot_guard, wrong_share)[0]
-
-
-def _fit(
-    languages: dict[str, list[Asked]], embedder: Embedder, slot_guard: SlotGuard, wrong_share: float
-) -> tuple[dict[str, Any], dict[str, Shares]]:
-    """Fit each language, and rate its questions by fits to the others only."""
-    try:
-        from modelcache.calibration import fit
-    except ImportError as exc:
-        raise ConfigError("--fit needs the packages of requirements-calibrate.txt") from exc
-    for name in (CHINESE, OTHER):
-        if len(languages.get(name, ())) < LEAST_PAIRS:
-            raise ConfigError(f"--fit needs at least {LEAST_PAIRS} pairs in {name} texts")
-    tables: dict[str, Any] = {}
-    shares: dict[str, Shares] = {}
-    floor = _floor(languages)
-    for name, asked in tqdm(languages.items(), desc="fitting", unit="language", disable=None):
-        views = {
-            text: view(text, slot_guard.read(text))
-            for one in asked
-            for pair in (one.own, *one.candidates)
-            for text in (pair.asked, pair.cached)
-        }
-        odds = fit.odds_of_others(asked, views, floor)
-        own = [row for row, one in enumerate(asked) if one.own_place >= 0]
-        odds_of_own = np.array([odds[row][asked[row].own_place] for row in own])
-        slope, offset = fit.platt(odds_of_own, np.array([asked[row].pair.same for row in own]))
-        form_only = _form_only(asked, views)
-        shares[name] = [
-            np.maximum(
-                1 / (1 + np.exp(-(slope * of_one + offset))),
-                [form_only if _is_form(pair, views) else 0.0 for pair in one.candidates],
-            )
-            for of_one, one in zip(odds, asked, strict=True)
-        ]
-        rated = np.array([shares[name][row][asked[row].own_place] for row in own])
-        point = curve.outcomes(asked, shares[name]).recommended(wrong_share)
-        tables[name] = fit.fit(asked, views, floor).tables | {
-            "slope": slope,
-            "offset": offset,
-            "threshold": point.threshold,
-            "form_only": form_only,
-            "reaching": _reaching(np.array([asked[row].own.similarity for row in own]), rated),
-        }
-    whole = {
-        "format": FORMAT,
-        "embedder": embedder.name,
-        "features": NAMES,
-        "floor": floor,
-        "languages": tables,
-    }
-    return whole, shares
-
-
-def _form_only(asked: Sequence[Asked], views: Mapping[str, View]) -> float:
-    """Return the share of the same questions among pairs that differ in form only; 0 if these are few."""
-    same = [one.pair.same for one in asked if one.own.asked != one.own.cached and _is_form(one.own, views)]
-    return round((sum(same) + 1) / (len(same) + 2), 4) if len(same) >= LEAST_FORMS else 0.0
-
-
-def _is_form(pair: Pair, views: Mapping[str, View]) -> bool:
-    return not pair.rules and differ_in_form_only(views[pair.asked], views[pair.cached])
-
-
-def _reaching(similarities: NDArray[np.float64], rated: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Return, by confidence, the cosine under which hardly a pair is rated so high."""
-    cosines = [float(np.quantile(similarities[rated >= share], FURTHEST)) for share in REACHED]
-    return [
-        (share, round(cosine, 4))
-        for share, cosine in zip(REACHED, np.maximum.accumulate(cosines), strict=True)
-    ]
-
-
-def _floor(languages: dict[str, list[Asked]]) -> float:
-    """Return how near the last of the kept neighbours is, as a rule: it has nothing in common any more."""
-    far = [one.cosines[-1] for asked in languages.values() for one in asked]
-    return round(float(np.median(far)), 4)
-
-
-def _print(name: str, outcomes: Outcomes, recommended: Point, wrong_share: float) -> None:
-    print(
-        f"\n{name}: {len(outcomes.same)} questions, {sum(outcomes.same)} of them with their answer cached\n"
+    counts = [one.count for one in compared]
+    return Rated(
+        np.repeat([one.bucket / SCORES for one in compared], counts),
+        np.repeat([one.outcome == RIGHT for one in compared], counts),
+        np.full(sum(counts), "log"),
     )
-    aim = "for" if recommended.cautious_share <= wrong_share else "nearest to"
-    print("| threshold | right | wrong | wrong share of hits (95 %) | answered of the duplicates |")
+
+
+def _print(name: str, rated: Rated, recommended: Point, wrong_share: float) -> None:
+    print(f"\n{name}: {len(rated.same)} pairs, {int(rated.same.sum())} of them the same question\n")
+    aim = "for" if recommended.wrong_share <= wrong_share else "nearest to"
+    print("| threshold | right | wrong | wrong share of hits (95 %) | found |")
     print("| --- | --- | --- | --- | --- |")
     for threshold in sorted({*curve.GRID, recommended.threshold}):
-        point = outcomes.at(threshold)
-        low, high = wilson_95(point.wrong, point.right + point.wrong)
         mark = f" ({aim} {wrong_share:.0%} wrong)" if threshold == recommended.threshold else ""
-        share = f"{point.wrong_share:.1%} ({low:.1%} to {high:.1%})"
-        print(f"| {threshold:g}{mark} | {point.right} | {point.wrong} | {share} | {point.found:.1%} |")
+        _print_point(f"{threshold:.4g}{mark}", rated.at(threshold))
+    for suite in np.unique(rated.suites).tolist():
+        _print_point(f"{suite}, {recommended.threshold:.4g}", rated.at(recommended.threshold, suite))
 
 
-def _write_settings(path: Path, calibration: Path | None, recommended: dict[str, Point]) -> None:
+def _print_point(head: str, point: Point) -> None:
+    low, high = wilson_95(point.wrong, point.right + point.wrong)
+    share = f"{point.wrong_share:.1%} ({low:.1%} to {high:.1%})"
+    print(f"| {head} | {point.right} | {point.wrong} | {share} | {point.found:.1%} |")
+
+
+def _write_settings(path: Path, calibration: Path | None, recommended: Mapping[str, Point]) -> None:
     """Write what MODELCACHE_CONFIG may name; a fit holds a threshold for each language itself."""
     lines = ["[modelcache]"]
     if calibration is not None:

@@ -1,181 +1,111 @@
 """How sure it is that a cached answer may be reused: a calibrated probability.
 
-A calibration is fitted on labelled question pairs by ``python -m modelcache calibrate --fit``, for one
-embedder, since a cosine means nothing across embedders. Half of the questions it is fitted on have their
-answer in the cache and half have only one alike: a confidence of 0.9 is right nine times of ten there.
+It comes from the two questions alone: the log-odds of a model that reads both, and the cosine of their
+embeddings. Both can only speak for it, so that it never falls when two texts become more alike. A
+calibration is fitted by ``python -m modelcache calibrate --fit``, for one embedder and one reader.
 """
 
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from modelcache.decision.features import NAMES, View, differ_in_form_only, features, view
-from modelcache.decision.forest import Forest
-from modelcache.embedding.base import Embeddings
+from modelcache.decision.form import differ_in_form_only
 from modelcache.errors import ConfigError
-from modelcache.slots.guard import SlotGuard
+from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.reading import LONGEST
 from modelcache.slots.tokens import HAN
 
 SHIPPED = Path(__file__).parent / "calibrations"
 CHINESE, OTHER = "chinese", "other"
 HAN_CHARACTER = re.compile(f"[{HAN}]")
-FORMAT = 3
-REMEMBERED_TEXTS = 2048
-REMEMBERED_CHARS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The asked question beside a cached one, and what is known of them."""
-
-    asked: str
-    cached: str
-    rules: Collection[str]
-    """The rules of the slot guard by which they differ."""
-    similarity: float
-    """Cosine of their embeddings."""
-    others: Sequence[float]
-    """Cosines of the asked question and other cached ones that have another answer."""
-    embeddings: tuple[Embeddings, Embeddings] | None = field(default=None, compare=False)
-    """Of the asked question and the cached one, each float32 (dimension,); None: not known."""
-
-
-class Words:
-    """What the words say that only one of two texts has: some change a question, others do not."""
-
-    def __init__(self, tables: Mapping[str, Any]) -> None:
-        self._differing: Mapping[str, float] = tables["differing"]
-        self._base = float(tables["base"])
-
-    def score(self, asked: View, cached: View) -> float:
-        """Return the log-odds by these words alone."""
-        differing = asked.tokens ^ cached.tokens
-        found = [self._differing.get(token, 0.0) for token in differing]
-        return self._base + sum(found) / math.sqrt(len(differing) or 1)
-
-
-class Directions:
-    """What it says in which directions two embeddings agree or differ: the cosine counts all alike."""
-
-    def __init__(self, tables: Mapping[str, Any]) -> None:
-        self._products = np.array(tables["products"], np.float32)
-        self._differences = np.array(tables["differences"], np.float32)
-        self._base = float(tables["base"])
-        if self._products.shape != self._differences.shape:
-            raise ValueError("its directions are of two lengths")
-
-    @property
-    def dimension(self) -> int:
-        return len(self._products)
-
-    def score(self, embeddings: tuple[Embeddings, Embeddings] | None) -> float:
-        """Return the log-odds by these directions alone; 0 where the embeddings are not known."""
-        if embeddings is None:
-            return 0.0
-        asked, cached = embeddings
-        differing = np.abs(asked - cached)
-        return self._base + float((asked * cached) @ self._products + differing @ self._differences)
+FORMAT = 4
+# Popular questions are read with the same entries again and again.
+REMEMBERED_PAIRS = 4096
+# Texts that differ in form only need no reading. Not 1, which equal texts have.
+FORM_ONLY = 0.99
 
 
 class LanguageModel:
     """The confidence for one language."""
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        self.words = Words(tables["words"])
-        self.directions = Directions(tables["directions"])
-        self.forest = Forest(tables["forest"])
-        self.slope, self.offset = (float(tables[name]) for name in ("slope", "offset"))
+        """ValueError where a weight would let likeness speak against a pair."""
+        self._read, self._cosine, self._base = (float(tables[name]) for name in ("read", "cosine", "base"))
+        self._unread_cosine, self._unread_base = (float(value) for value in tables["unread"])
+        if min(self._read, self._cosine, self._unread_cosine) < 0:
+            raise ValueError("a weight is negative")
         self.threshold = float(tables["threshold"])
         self._reaching = [(float(share), float(cosine)) for share, cosine in tables["reaching"]]
         """By confidence, the cosine under which hardly any pair is rated so high; both rise."""
-        self.form_only = float(tables["form_only"])
-        """How many of those that differ in form only are the same: no such pair is rated less."""
+
+    def confidence(self, log_odds: float, cosine: float) -> float:
+        """Return the probability that one answer serves both."""
+        return _share(self._read * log_odds + self._cosine * cosine + self._base)
+
+    def unread(self, cosine: float) -> float:
+        """Return the same where the pair is not read, by the cosine alone."""
+        return _share(self._unread_cosine * cosine + self._unread_base)
 
     def least(self, threshold: float) -> float:
-        """Return the cosine under which hardly any pair reaches the threshold.
-
-        Where that is lower than any share known, it is the one under which pairs are rated 0, which costs
-        nothing.
-        """
+        """Return the cosine under which hardly any pair reaches the threshold."""
         below = [cosine for share, cosine in self._reaching if share <= threshold]
-        return below[-1] if below else self._reaching[0][1]
+        return below[-1] if below else -1.0
 
 
 class Confidence:
     """Rates pairs; safe to call from many threads."""
 
-    def __init__(self, tables: Mapping[str, Any], slot_guard: SlotGuard) -> None:
-        """``tables`` is what ``calibration.fit`` writes; KeyError, TypeError or ValueError if it is not."""
-        if tables["format"] != FORMAT or tuple(tables["features"]) != NAMES:
+    def __init__(self, tables: Mapping[str, Any], reader: ParaphraseReader) -> None:
+        """``tables`` is what ``calibrate --fit`` writes; KeyError, TypeError or ValueError if it is not."""
+        if tables["format"] != FORMAT:
             raise ValueError("it is of another version")
-        self.embedder = str(tables["embedder"])
-        self._floor = float(tables["floor"])
-        self._models = {name: LanguageModel(one) for name, one in tables["languages"].items()}
-        self._slot_guard = slot_guard
-        self._remembering = lru_cache(REMEMBERED_TEXTS)(self._read)
-        self.dimension = self._models[OTHER].directions.dimension
-        if self._models[CHINESE].directions.dimension != self.dimension:
-            raise ValueError("its languages are of two dimensions")
+        self.embedder, self.reader = str(tables["embedder"]), str(tables["reader"])
+        self._models = {name: LanguageModel(tables["languages"][name]) for name in (CHINESE, OTHER)}
+        self._log_odds = lru_cache(REMEMBERED_PAIRS)(reader.log_odds)
 
     @classmethod
-    def load(cls, path: Path, slot_guard: SlotGuard) -> "Confidence":
+    def load(cls, path: Path, reader: ParaphraseReader) -> "Confidence":
         """Read a calibration; ConfigError says in one sentence what is wrong with it."""
         try:
-            return cls(json.loads(path.read_text(encoding="utf-8")), slot_guard)
+            return cls(json.loads(path.read_text(encoding="utf-8")), reader)
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise ConfigError(f"the calibration {path} cannot be used ({exc!r}): fit it anew") from exc
 
-    def rate(self, pairs: Sequence[Pair]) -> list[float]:
-        """Return the confidence of each pair of one asked question, 0..1."""
-        if not pairs:
-            return []
-        asked = self._view(pairs[0].asked)
-        model = self._models[language_of(pairs[0].asked)]
-        # Equal texts, as two last turns may be, are beyond what is fitted.
-        shares = [1.0 if pair.asked == pair.cached else 0.0 for pair in pairs]
-        least = model.least(0.0)
-        near = [place for place, pair in enumerate(pairs) if not shares[place] and pair.similarity >= least]
-        rows = []
-        at_least = []
-        for pair in [pairs[place] for place in near]:
-            cached = self._view(pair.cached)
-            scores = model.words.score(asked, cached), model.directions.score(pair.embeddings)
-            rows.append(
-                features(asked, cached, pair.rules, pair.similarity, pair.others, self._floor, *scores)
-            )
-            form_only = not pair.rules and differ_in_form_only(asked, cached)
-            at_least.append(model.form_only if form_only else 0.0)
-        if rows:
-            odds = model.slope * model.forest.predict(np.stack(rows)) + model.offset
-            rated = np.maximum(1.0 / (1.0 + np.exp(-odds)), at_least)
-            for place, share in zip(near, rated.tolist(), strict=True):
-                shares[place] = share
-        return shares
+    def rate(self, asked: str, cached: str, similarity: float) -> float:
+        """Return the confidence of a pair, 0..1: 0 where it is too long to be read, 1 for equal texts."""
+        if asked == cached:
+            return 1.0
+        if differ_in_form_only(asked, cached):
+            return FORM_ONLY
+        log_odds = self._log_odds(asked, cached)
+        return 0.0 if log_odds is None else self._model(asked).confidence(log_odds, similarity)
+
+    def unread(self, asked: str, similarity: float) -> float:
+        """Return the confidence of a pair that is not read, by its cosine alone."""
+        return self._model(asked).unread(similarity)
 
     def least(self, asked: str, threshold: float) -> float:
         """Return the cosine under which hardly any other text than this reaches the threshold."""
-        return self._models[language_of(asked)].least(threshold)
+        return self._model(asked).least(threshold)
 
     def threshold(self, asked: str) -> float:
         """Return from which confidence on an answer to this text is reused, unless a user sets another."""
-        return self._models[language_of(asked)].threshold
+        return self._model(asked).threshold
 
-    def _view(self, text: str) -> View:
-        return self._remembering(text) if len(text) <= REMEMBERED_CHARS else self._read(text)
-
-    def _read(self, text: str) -> View:
-        return view(text, self._slot_guard.read(text))
+    def _model(self, asked: str) -> LanguageModel:
+        return self._models[language_of(asked)]
 
 
 def language_of(text: str) -> str:
     """Return which of the fitted languages a text is in."""
     return CHINESE if HAN_CHARACTER.search(unicodedata.normalize("NFKC", text[:LONGEST])) else OTHER
+
+
+def _share(log_odds: float) -> float:
+    """Return the probability; the exponent is kept where it does not overflow."""
+    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, log_odds))))

@@ -1,6 +1,5 @@
 """The judge that the settings and the embedder ask for."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from modelcache.decision.confidence import SHIPPED, Confidence
@@ -11,14 +10,15 @@ from modelcache.embedding.base import Embedder
 from modelcache.errors import ConfigError
 from modelcache.processor.post import POST_PROCESSES
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
+from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
-logger = logging.getLogger(__name__)
-
 CONFIDENCE = "confidence"
+# The embedder of a calibration that goes by the reader alone.
+ANY = "any"
 
 
 def make_judge(
@@ -26,12 +26,13 @@ def make_judge(
     embedder: Embedder,
     evaluation: SimilarityEvaluation,
     slot_guard: SlotGuard,
+    reader: ParaphraseReader | None,
     reranker: Reranker | None,
 ) -> Judge:
-    """Build it for an open embedder; ConfigError says in one sentence what is wrong."""
+    """Build it for an open embedder and an open reader; ConfigError says in one sentence what is wrong."""
     confidence = None
-    if settings.evaluation == CONFIDENCE:
-        confidence = load_confidence(settings, embedder, slot_guard)
+    if reader is not None:
+        confidence = load_confidence(settings, embedder, reader)
     return Judge(
         evaluation,
         slot_guard,
@@ -40,31 +41,35 @@ def make_judge(
         embedder.thresholds,
         confidence,
         settings.long_text_chars,
+        settings.read_candidates,
         reranker,
     )
 
 
-def load_confidence(settings: "Settings", embedder: Embedder, slot_guard: SlotGuard) -> Confidence | None:
-    """Read the calibration that is configured, or the embedder's own; None if it has none."""
-    if settings.calibration is not None:
-        confidence = Confidence.load(settings.calibration, slot_guard)
-        if confidence.embedder != embedder.name:
+def make_reader(settings: "Settings", embedder: Embedder) -> ParaphraseReader | None:
+    """Return the reader that the settings ask for, not yet open; None where the cosine decides alone."""
+    if settings.evaluation != CONFIDENCE or not (settings.calibration or embedder.calibration):
+        return None
+    return ParaphraseReader(settings.embedding_threads, settings.reader_path)
+
+
+def load_confidence(settings: "Settings", embedder: Embedder, reader: ParaphraseReader) -> Confidence:
+    """Read the calibration that is configured, the embedder's own, or the one by the reader alone."""
+    path = settings.calibration
+    if path is None:
+        confidence = Confidence.load(SHIPPED / f"{embedder.calibration}.json", reader)
+        if confidence.embedder not in (ANY, embedder.name):
+            confidence = Confidence.load(SHIPPED / f"{ANY}.json", reader)
+    else:
+        confidence = Confidence.load(path, reader)
+        if confidence.embedder not in (ANY, embedder.name):
             raise ConfigError(
-                f"the calibration {settings.calibration} was fitted for the embedder "
-                f"{confidence.embedder!r}, not {embedder.name!r}"
+                f"the calibration {path} was fitted for the embedder {confidence.embedder!r}, "
+                f"not {embedder.name!r}"
             )
-        if confidence.dimension != embedder.dimension:
-            raise ConfigError(
-                f"the calibration {settings.calibration} was fitted to {confidence.dimension} dimensions, "
-                f"but the embedder makes {embedder.dimension}"
-            )
-        return confidence
-    if embedder.calibration:
-        confidence = Confidence.load(SHIPPED / f"{embedder.calibration}.json", slot_guard)
-        if confidence.embedder == embedder.name:
-            return confidence
-    logger.info(
-        "no calibration for the embedder %s: the cosine decides alone, see `python -m modelcache calibrate`",
-        embedder.name,
-    )
-    return None
+    if confidence.reader != reader.name:
+        raise ConfigError(
+            f"the calibration {path or 'that is shipped'} was fitted for the reader {confidence.reader!r}, "
+            f"not {reader.name!r}: fit it anew with `python -m modelcache calibrate --fit`"
+        )
+    return confidence

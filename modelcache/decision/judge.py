@@ -3,21 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from modelcache.decision.confidence import Confidence, Pair
-from modelcache.decision.conversations import CONTEXT, Conversations
-from modelcache.decision.features import NEIGHBOURS
+from modelcache.decision.confidence import Confidence
+from modelcache.decision.conversations import Conversations
 from modelcache.decision.rerank import Reranker
-from modelcache.embedding.base import Embeddings, Thresholds
+from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.manager.reconcile import from_bytes
 from modelcache.processor.post import first
 from modelcache.processor.pre import Question, differing_part, last_turn
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
 
 RERANK = "rerank"
-# How much higher the odds are at the same point of the same conversation. A calibration is fitted to the
-# nearest of thousands of questions; the few that are asked next here are less like each other.
+# How much higher the odds are at the same point of the same conversation. A calibration is fitted to hard
+# pairs; the few questions that are asked next here are less like each other.
 SAME_CONVERSATION = 3.0
 
 
@@ -59,9 +57,11 @@ class Judge:
         thresholds: Thresholds,
         confidence: Confidence | None = None,
         long_text_chars: int = 256,
+        read_candidates: int = 2,
         reranker: Reranker | None = None,
     ) -> None:
         """Without ``confidence`` the evaluation's rank takes its place; ``thresholds`` are cosines."""
+        self._read_candidates = read_candidates
         self.slot_guard = slot_guard
         self.conversations = conversations
         self._reranker = reranker
@@ -71,13 +71,8 @@ class Judge:
         self._confidence = confidence
         self._long_text_chars = long_text_chars
 
-    @property
-    def neighbours(self) -> int:
-        """How many candidates are needed to judge one."""
-        return 1 if self._confidence is None else NEIGHBOURS + 1
-
     def is_long(self, question: Question) -> bool:
-        """Tell whether the text is of the kind that has a threshold of its own."""
+        """Tell whether the text is of the kind that has a cosine threshold of its own."""
         return len(question.text) > self._long_text_chars
 
     def close(self) -> None:
@@ -98,90 +93,79 @@ class Judge:
 
     def worth_judging(self, question: Question, candidates: Sequence[Candidate], threshold: float) -> int:
         """Return how many of the first candidates it takes to judge all that may reach the threshold."""
-        if self._confidence is None or threshold <= 0 or self.is_long(question):
-            return len(candidates)
-        least = self._confidence.least(
-            question.text,
-            _odds_times(1 / SAME_CONVERSATION, threshold) if question.without_context else threshold,
-        )
+        least = self._least(question, threshold)
         near = [place for place, one in enumerate(candidates, start=1) if one.similarity >= least]
         return near[-1] if near else 0
 
-    def judge(
-        self,
-        question: Question,
-        embedding: Embeddings,
-        candidates: Sequence[Candidate],
-        count: int | None = None,
-    ) -> list[Judged]:
-        """Return the first ``count`` candidates, or all, in their order: the most alike first.
+    def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Judged]:
+        """Return the candidates in their order, the most alike first.
 
-        The others are their neighbours only. ``embedding`` is that of the question, without its context.
+        With a confidence, only the first few that no rule refuses are read; those behind are left out.
         """
-        neighbours, candidates = candidates, candidates[:count]
-        texts = [_compared(question, candidate) for candidate in candidates]
-        rules = [self.slot_guard.differences(*pair) for pair in texts]
-        vetoes = [
-            self.conversations.veto(question, candidate)
-            if question.without_context
-            else (found[0] if found else "")
-            for candidate, found in zip(candidates, rules, strict=True)
-        ]
-        if self._confidence is None:
-            highest = self._evaluation.highest
-            shares = [self._evaluation.rank(question, candidate) / highest for candidate in candidates]
-        elif self.is_long(question):
-            height = self._confidence.threshold(question.text)
-            # What is fitted to short texts says nothing of long ones. The embedder's threshold for these
-            # is put where the confidence's own is.
-            shares = [
-                _between(candidate.similarity, self._thresholds.long, height) for candidate in candidates
-            ]
-        else:
-            # What is said in another conversation makes nothing ambiguous in this one.
-            elsewhere = {
-                one.entry.id for one, veto in zip(candidates, vetoes, strict=True) if veto == CONTEXT
-            }
-            here = [one for one in neighbours if one.entry.id not in elsewhere]
-            shares = self._confidence.rate(
-                [
-                    Pair(
-                        *pair,
-                        found,
-                        candidate.similarity,
-                        _others(candidate, here),
-                        _embeddings(embedding, candidate),
-                    )
-                    for candidate, pair, found in zip(candidates, texts, rules, strict=True)
-                ]
-            )
-            shares = [
-                _odds_times(SAME_CONVERSATION, share)
-                if candidate.context_similarities and veto != CONTEXT
-                else share
-                for share, candidate, veto in zip(shares, candidates, vetoes, strict=True)
-            ]
-        return [
-            Judged(candidate, share, veto)
-            for candidate, share, veto in zip(candidates, shares, vetoes, strict=True)
-        ]
+        found: list[Judged] = []
+        unread = self._read_candidates
+        for candidate in candidates:
+            texts = _compared(question, candidate)
+            if question.without_context:
+                veto = self.conversations.veto(question, candidate)
+            else:
+                veto = self.slot_guard.compare(*texts)
+            if self._confidence is None:
+                share = self._evaluation.rank(question, candidate) / self._evaluation.highest
+            elif veto:
+                share = self._confidence.unread(texts[0], candidate.similarity)
+            elif unread:
+                unread -= 1
+                share = self._confidence.rate(*texts, candidate.similarity)
+                if candidate.context_similarities:
+                    share = _odds_times(SAME_CONVERSATION, share)
+            else:
+                break
+            found.append(Judged(candidate, share, veto))
+        return found
 
     def choose(self, question: Question, judged: Sequence[Judged], threshold: float) -> Verdict:
-        """Choose among the candidates whose confidence reaches the threshold and that no rule refuses.
+        """Choose the surest of the candidates that reach the threshold and that no rule refuses.
 
         A reranker then refuses those that it scores under its own threshold; the best of the others answers.
         """
-        near = [one for one in judged if self._evaluation.accepts(one.confidence, threshold)]
+        near = [one for one in judged if not one.veto and self._evaluation.accepts(one.confidence, threshold)]
         if self._reranker is not None:
             near = _reranked(self._reranker, question, near)
-        best_first = sorted(near, key=lambda one: one.score or 0, reverse=True)
+        best_first = sorted(near, key=lambda one: (one.score or 0.0, one.confidence), reverse=True)
         accepted = {id(one.candidate): one for one in best_first if not one.veto}
         chosen = self._post_process([one.candidate for one in accepted.values()]) if accepted else None
+        nearest = judged[0] if judged else None
         return Verdict(
             None if chosen is None else accepted[id(chosen)],
-            judged[0] if judged else None,
-            near[0].veto if near else "",
+            nearest,
+            self._refusal(question, judged, near, threshold),
         )
+
+    def _refusal(
+        self, question: Question, judged: Sequence[Judged], near: Sequence[Judged], threshold: float
+    ) -> str:
+        """Return the rule that refused the nearest candidate which would or might have answered, else ""."""
+        reranked = {id(one.candidate): one.veto for one in near}
+        for one in judged:
+            if one.veto and self._might_answer(question, one, threshold):
+                return one.veto
+            if id(one.candidate) in reranked:
+                return reranked[id(one.candidate)]
+        return ""
+
+    def _might_answer(self, question: Question, one: Judged, threshold: float) -> bool:
+        """Tell whether a refused candidate, which is not read, may reach the threshold."""
+        if self._confidence is None:
+            return self._evaluation.accepts(one.confidence, threshold)
+        return one.candidate.similarity >= self._least(question, threshold)
+
+    def _least(self, question: Question, threshold: float) -> float:
+        """Return the cosine under which hardly any candidate reaches the threshold."""
+        if self._confidence is None:
+            return -1.0
+        eased = _odds_times(1 / SAME_CONVERSATION, threshold) if question.without_context else threshold
+        return self._confidence.least(question.text, eased)
 
 
 def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
@@ -191,28 +175,9 @@ def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
     return differing_part(question.dialogue, candidate.entry.question)
 
 
-def _embeddings(asked: Embeddings, candidate: Candidate) -> tuple[Embeddings, Embeddings] | None:
-    """Return those of both questions without their contexts, which follow in a row."""
-    cached = from_bytes(candidate.entry.embedding)[: len(asked)]
-    return (asked, cached) if len(cached) == len(asked) else None
-
-
-def _others(candidate: Candidate, candidates: Sequence[Candidate]) -> list[float]:
-    answer = candidate.entry.answer
-    return [other.similarity for other in candidates if other.entry.answer != answer]
-
-
 def _odds_times(factor: float, share: float) -> float:
     """Return the share whose odds are so many times those of this one."""
     return factor * share / (1.0 + (factor - 1.0) * share)
-
-
-def _between(cosine: float, knee: float, height: float) -> float:
-    """Map 0, ``knee`` and 1 to 0, ``height`` and 1, and what is between by straight lines."""
-    cosine = min(1.0, max(0.0, cosine))
-    if cosine < knee:
-        return cosine / knee * height
-    return 1.0 if knee >= 1.0 else height + (cosine - knee) / (1.0 - knee) * (1.0 - height)
 
 
 def _reranked(reranker: Reranker, question: Question, near: Sequence[Judged]) -> list[Judged]:

@@ -56,7 +56,7 @@ class Embedder(ABC):
     dimension: int
     thresholds: Thresholds
     calibration: str = ""
-    """Name of the calibration of confidence that is shipped for it; "" if none is."""
+    """Name of the shipped calibration: ``any`` goes by the reader alone; "": the cosine decides."""
     max_chars: int = 8192
     """``embed`` reads no more of a text: of a longer one, the first and the last half of this many
     characters. Texts that differ in between would look the same, so the cache compares none."""

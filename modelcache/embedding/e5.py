@@ -5,48 +5,32 @@ them, mapped, and are read as they are needed.
 """
 
 from collections.abc import Sequence
-from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
-from modelcache.embedding.folder import PROJECT_ROOT, read_json
 from modelcache.embedding.onnx_session import OnnxSession, threads_of_a_text
 from modelcache.embedding.pooling import average
+from modelcache.embedding.shipped import About, checked, shipped_folder
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
-ABOUT = "about.json"
+TAUGHT = "e5"
+UNTAUGHT = "e5-untaught"
 ENCODER = "encoder.onnx"
 INPUT = "states"
 OUTPUT = "mean"
 
 
-class _About(NamedTuple):
-    """What ``about.json`` says."""
-
-    name: str
-    sha256: str
-    """Of the graph's file: one that was not written whole, or of another build, is not used."""
-    kept: dict[str, list[float]]
-    """Texts with their vectors, to see at the start whether this machine computes the same."""
-
-
 # The vectors that are kept beside the graph were made on another machine, maybe of another kind.
 LEAST_LIKE_KEPT = 0.9995
-
-
-def shipped_folder() -> Path:
-    """Return ``model/e5``: inside the package where it was installed, beside it in a checkout."""
-    inside = PROJECT_ROOT / "modelcache" / "model" / "e5"
-    return inside if inside.is_dir() else PROJECT_ROOT / "model" / "e5"
 
 
 class E5Embedder(Embedder):
@@ -59,6 +43,8 @@ class E5Embedder(Embedder):
     of all of them.
     """
 
+    weights: ClassVar[str] = TAUGHT
+    """Which of the shipped folders the graph is in, unless another is set."""
     dimension = 384
     # Measured by benchmarks/thresholds.py: on hard pairs, half of them not duplicates, 0.99 leaves
     # under 7 % wrong hits. Long texts that share most of their words cannot be told apart by cosine.
@@ -73,7 +59,7 @@ class E5Embedder(Embedder):
     def __init__(self, threads: int = 0, folder: Path | None = None) -> None:
         """Take the threads of one text, 0 for as many as are good, and the folder of the graph."""
         self._threads = threads_of_a_text(threads)
-        self._folder = folder or shipped_folder()
+        self._folder = folder or shipped_folder(self.weights)
         self.parallel = usable_cores()
         self._session: OnnxSession | None = None
 
@@ -82,12 +68,9 @@ class E5Embedder(Embedder):
         return cls(settings.embedding_threads, settings.e5_path)
 
     def open(self) -> None:
-        about = self._read_about()
-        encoder = self._folder / ENCODER
-        if self._digest(encoder) != about.sha256:
-            raise ConfigError(f"{encoder} is not the file that {ABOUT} describes")
+        about = checked(self._folder, ENCODER)
         self._inputs = E5Inputs(E5Weights(wheel_file()), self._folder)
-        self._session = OnnxSession(encoder, self._threads)
+        self._session = OnnxSession(self._folder / ENCODER, self._threads)
         self.name = about.name
         self._check(about)
 
@@ -121,21 +104,7 @@ class E5Embedder(Embedder):
             return means[0]
         return average(means, [len(ids) for ids in windows])
 
-    def _digest(self, path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                return file_digest(file, "sha256").hexdigest()
-        except OSError as exc:
-            raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
-
-    def _read_about(self) -> _About:
-        path = self._folder / ABOUT
-        try:
-            return _About(**read_json(path))
-        except TypeError as exc:
-            raise ConfigError(f"{path} is not what `build-e5` writes") from exc
-
-    def _check(self, about: _About) -> None:
+    def _check(self, about: About) -> None:
         """Embed what is kept: a processor on which 8-bit products overflow would give other vectors."""
         if not about.kept:
             return
@@ -146,3 +115,10 @@ class E5Embedder(Embedder):
                 f"the graph in {self._folder} gives other vectors on this processor than where it was "
                 "made: run `python -m modelcache build-e5 --float32` and set MODELCACHE_E5_PATH to its folder"
             )
+
+
+class UntaughtE5Embedder(E5Embedder):
+    """The same with the weights as they were published: nothing decides that was taught on others' data."""
+
+    weights = UNTAUGHT
+    calibration = ""

@@ -14,6 +14,7 @@ EMBEDDERS = Registry(
     "embedder",
     {
         "e5": "modelcache.embedding.e5:E5Embedder",
+        "e5-untaught": "modelcache.embedding.e5:UntaughtE5Embedder",
         "onnx": "modelcache.embedding.onnx:OnnxEmbedder",
         "text2vec": "modelcache.embedding.text2vec:Text2VecEmbedder",
         "sentence_transformers": "modelcache.embedding.sentence_transformers:SentenceTransformersEmbedder",

@@ -73,6 +73,7 @@ class SentenceTransformersEmbedder(Embedder):
     """
 
     thresholds = UNKNOWN_MODEL
+    calibration = "any"
     # As of text2vec.
     max_chars = 4096
 

