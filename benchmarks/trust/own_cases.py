@@ -42,7 +42,7 @@ def statements() -> Iterator[LabelledPair]:
 
 
 def in_options() -> Iterator[LabelledPair]:
-    """Conversations whose last turn leans on earlier ones, which differ in little or in nothing that counts."""
+    """Conversations whose last turn leans on earlier ones, which differ in little or nothing that counts."""
     yield from read_pairs(DATA / "options.jsonl")
 
 

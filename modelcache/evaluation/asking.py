@@ -117,13 +117,13 @@ class Asker:
         tell about all. ``most``: how many entries there are to answer.
         """
         body = {"type": "query", "scope": scope, "query": dialogue}
-        default = self._post(body)
+        default = self.post(body)
         if default["hit_type"] == "exact":
             return Found((Step(1.0, default["hit_id"]),), default["hit_id"], 1.0, exact=True)
         steps: list[Step] = []
         threshold = 0.0
         while threshold <= 1.0 and (most is None or len(steps) < most):
-            reply = self._post(body | {"threshold": threshold})
+            reply = self.post(body | {"threshold": threshold})
             if not reply["cacheHit"] or (steps and reply["confidence"] < threshold):
                 break
             steps.append(Step(reply["confidence"], reply["hit_id"]))
@@ -136,10 +136,10 @@ class Asker:
             {"query": dialogue, "answer": f"answer {number}"}
             for number, dialogue in enumerate(dialogues, start)
         ]
-        ids: list[int] = self._post({"type": "insert", "scope": scope, "chat_info": chat_info})["ids"]
+        ids: list[int] = self.post({"type": "insert", "scope": scope, "chat_info": chat_info})["ids"]
         return ids
 
-    def _post(self, body: Json) -> Json:
+    def post(self, body: Json) -> Json:
         reply, _ = adapter.handle(self._service, json.dumps(body).encode())
         if reply["errorCode"]:
             raise ModelCacheError(f"the service replied: {reply['errorDesc']}")

@@ -11,6 +11,8 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975,
 WRONG_SHOWN = 10
 MISSED_SHOWN = 5
 TEXT_SHOWN = 160
+KINDS_SHOWN = 20
+KIND_SHOWN = 40
 NO_KIND = "(none)"
 
 
@@ -31,14 +33,24 @@ def lines(title: str, outcomes: Outcomes, threshold: float | None) -> Iterator[s
     yield f"  hits   {tally.hits:,}: {tally.right:,} right, {tally.wrong:,} wrong"
     yield f"  wrong  {share(tally.wrong, tally.hits)} of the hits"
     yield f"  found  {share(tally.right, tally.answerable)} of the rephrasings"
-    kinds = sorted({one.kind for one in outcomes.questions})
-    if len(kinds) > 1:
-        yield ""
-        rows = [(kind or NO_KIND, outcomes.at(threshold, kind)) for kind in kinds]
-        yield from _table("kind", rows)
+    yield from _by_kind(outcomes, threshold)
     yield ""
     yield from _table("threshold", [(f"{one:g}", outcomes.at(one)) for one in THRESHOLDS])
     yield from examples(outcomes, threshold, WRONG_SHOWN, MISSED_SHOWN)
+
+
+def _by_kind(outcomes: Outcomes, threshold: float | None) -> Iterator[str]:
+    """Tell the kinds apart, where there are several: those with most wrong hits first, then the largest."""
+    rows = [
+        (kind or NO_KIND, outcomes.at(threshold, kind))
+        for kind in sorted({one.kind for one in outcomes.questions})
+    ]
+    if len(rows) > 1:
+        rows.sort(key=lambda row: (-row[1].wrong, -row[1].asked))
+        yield ""
+        yield from _table("kind", [(name[:KIND_SHOWN], tally) for name, tally in rows[:KINDS_SHOWN]])
+        if len(rows) > KINDS_SHOWN:
+            yield f"  and {len(rows) - KINDS_SHOWN} more kinds, which --json has"
 
 
 def examples(
