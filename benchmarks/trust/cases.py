@@ -20,6 +20,7 @@ from benchmarks.question_pairs import HOW_TO_GET as HOW_TO_GET_PAIRS
 from benchmarks.question_pairs import data_folder
 from benchmarks.trust import case_suites
 from benchmarks.trust.case_suites import ALONE, DEV, CaseSuite, readers
+from benchmarks.trust.retrieval import recall
 from modelcache import logs
 from modelcache.evaluation import counting, report
 from modelcache.evaluation.asking import Asker, opened
@@ -27,6 +28,8 @@ from modelcache.evaluation.counting import Outcomes, Tally
 from modelcache.settings import load_settings
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
+GRID = (*(round(0.02 * number, 2) for number in range(50)), 0.95, 0.99)
+RETRIEVAL = "retrieval"
 DEV_PAIRS = 500
 MOST = 300
 NAME = 26
@@ -60,8 +63,14 @@ def line(one: Measured) -> str:
     return (
         f"{one.suite:{NAME}.{NAME}} {one.way:8} n {tally.asked:4} hits {tally.hits:4} right {tally.right:4} "
         f"wrong {tally.wrong:3}  found {report.share(tally.right, tally.answerable)}  "
-        f"wrong {report.share(tally.wrong, tally.hits)}  |  {more}  rise {100 * one.outcomes.most_rise():.1f}"
+        f"wrong {report.share(tally.wrong, tally.hits)}  |  {more}  rise {rise(one.outcomes)}"
     )
+
+
+def rise(outcomes: Outcomes) -> str:
+    """Tell by how many points a higher threshold raises the wrong share at worst."""
+    most = outcomes.most_rise()
+    return "–" if most is None else f"{100 * most:.1f}"
 
 
 def _brief(tally: Tally) -> str:
@@ -88,7 +97,7 @@ def as_json(one: Measured) -> dict[str, Any]:
         "way": one.way,
         "equal": one.outcomes.equal,
         "default": report.figures(one.outcomes.at(None)),
-        "thresholds": {str(t): report.figures(one.outcomes.at(t)) for t in (*counting.GRID, 0.99)},
+        "thresholds": {str(t): report.figures(one.outcomes.at(t)) for t in GRID},
         "kinds": {kind: report.figures(one.outcomes.at(None, kind)) for kind in kinds},
         "most_rise": one.outcomes.most_rise(),
     }
@@ -100,7 +109,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    names = list(readers())
+    names = [*readers(), RETRIEVAL]
     parser.add_argument("--suites", default="", help=f"of {', '.join(names)}, between commas; none: all")
     parser.add_argument("--dev", type=int, default=DEV_PAIRS, help="so many pairs of each dev set; 0: all")
     parser.add_argument("--most", type=int, default=MOST, help="so many of each other suite; 0: all")
@@ -118,6 +127,10 @@ def main() -> int:
     started = perf_counter()
     with opened(load_settings("demo")) as asker:
         for name in tqdm(chosen, unit="suite", disable=None):
+            if name == RETRIEVAL:
+                for recalled in recall(asker.cache.gathering.embed, asked.dev or DEV_PAIRS):
+                    tqdm.write(recalled.line(), file=sys.stdout)
+                continue
             suite = readers()[name]()
             for one in measure(asker, suite.at_most(asked.dev if suite.group == DEV else asked.most)):
                 measured.append(one)

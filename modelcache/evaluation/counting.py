@@ -7,9 +7,9 @@ from modelcache.decision.verified import wilson_95
 from modelcache.evaluation.asking import Asker, Found, numbered
 from modelcache.evaluation.pairs import Dialogue, LabelledPair, key
 
-# A share of fewer hits than this says little of how it moves with the threshold.
-LEAST_HITS = 30
-GRID = tuple(round(0.02 * number, 2) for number in range(50))
+# A share of fewer hits says little of how it moves with the threshold: each is more than a point.
+LEAST_HITS = 100
+POINTS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +79,23 @@ class Outcomes:
             right, wrong = right + (hit in one.answers), wrong + (hit is not None and hit not in one.answers)
         return Tally(asked, answerable, right, wrong)
 
-    def most_rise(self) -> float:
+    def thresholds(self, count: int = POINTS) -> list[float]:
+        """Return so many thresholds, rising, between which about as many hits each are lost."""
+        every = sorted({step.threshold for one in self.questions for step in one.found.steps})
+        last = len(every) - 1
+        return [every[round(number * last / (count - 1))] for number in range(count)] if every else []
+
+    def most_rise(self) -> float | None:
         """Return by how much a higher threshold raises the share of wrong hits, at worst.
 
-        As far as there are enough hits: a single one of the last few moves the share by many points.
+        As far as there are enough hits; None where there are too few from the start.
         """
-        worst = lowest = 0.0
-        for number, tally in enumerate(map(self.at, GRID)):
-            if tally.hits < LEAST_HITS:
-                break
-            lowest = min(lowest, tally.wrong_share) if number else tally.wrong_share
+        tallies = [tally for tally in map(self.at, self.thresholds()) if tally.hits >= LEAST_HITS]
+        lowest, worst = 1.0, 0.0
+        for tally in tallies:
+            lowest = min(lowest, tally.wrong_share)
             worst = max(worst, tally.wrong_share - lowest)
-        return worst
+        return worst if tallies else None
 
 
 def alone(asker: Asker, model: str, pairs: Sequence[LabelledPair]) -> Outcomes:

@@ -91,16 +91,24 @@ def test_a_higher_threshold_may_let_another_entry_answer() -> None:
 
 def test_the_most_that_a_higher_threshold_raises_the_wrong_share() -> None:
     own = frozenset({0})
-    # Half of the hits are wrong at first, a quarter over 0.3, and all of them over 0.6.
+    # Half of the hits are wrong at first, half of those over 0.3, and all of them over 0.6.
     questions = [answering([(0.3, 1)], own, None)] * 120
     questions += [answering([(0.6, 0)], own, None)] * 120
-    questions += [answering([(0.9, 1)], own, None)] * 40
+    questions += [answering([(0.9, 1)], own, None)] * 120
     rising = Outcomes(questions, 0)
-    assert rising.at(0.5) == Tally(280, 280, 120, 40)
-    assert rising.most_rise() == pytest.approx(0.75)
+    assert rising.at(0.5) == Tally(360, 360, 120, 120)
+    assert rising.most_rise() == pytest.approx(0.5)
     assert Outcomes(questions[:240], 0).most_rise() == 0.0
+    assert Outcomes(questions[:99], 0).most_rise() is None
     # Of a few hits it says nothing.
     assert Outcomes(questions[120:240] + questions[-20:], 0).most_rise() == 0.0
+
+
+def test_thresholds_are_where_hits_are_lost() -> None:
+    questions = [answering([(0.001 * number, 0)], frozenset({0}), None) for number in range(1, 1001)]
+    thresholds = Outcomes(questions, 0).thresholds(11)
+    assert thresholds == pytest.approx([0.001, *(0.1 * number for number in range(1, 11))], abs=0.002)
+    assert Outcomes([], 0).thresholds() == []
 
 
 def test_shares_have_intervals_and_none_of_nothing() -> None:
