@@ -1,12 +1,14 @@
 """Reading labelled questions: what is taken, and what is said of what is not."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from modelcache.errors import ConfigError
 from modelcache.evaluation.pairs import LabelledPair, read_pairs, shown, user
+from tests.running import ROOT
 
 DIALOGUE = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}, *user("Why?")]
 
@@ -69,3 +71,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_dialogue_is_shown_as_a_line() -> None:
     assert shown(user("a\n b")) == "a b"
     assert shown(DIALOGUE) == "user: Hi | assistant: Yes? | user: Why?"
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README_CN.md"])
+def test_the_lines_that_the_readme_shows_can_be_read(readme: str, tmp_path: Path) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    [shown_lines] = re.findall(r'```json\n(\{"a": .*?)```', text, re.DOTALL)
+    first, second = read_pairs(written(tmp_path, shown_lines))
+    assert (first.same, second.same) == (True, False)
+    assert (len(first.cached), len(second.cached)) == (1, 3)
