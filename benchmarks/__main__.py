@@ -34,6 +34,7 @@ GROUPS = {
     "outage": "benchmarks.outage:run",
     "embedders": "benchmarks.embedders:run",
     "trust": "benchmarks.trust.run:run",
+    "cases": "benchmarks.trust.cases_report:run",
     "gptcache": "benchmarks.peers:run_gptcache",
     "redisvl": "benchmarks.peers:run_redisvl",
 }

@@ -16,6 +16,9 @@ from benchmarks.measure import Comparison, Report, Result
 mpl.use("Agg")
 LATENCIES = "latency-and-recall"
 TRUST = "trust-curves"
+CASES = "cases-curves"
+CASES_IN_A_ROW = 3
+CASES_OURS = "ModelCache, this one"
 HEAD = "| name | ours | beside | ratio | to reach | |\n| --- | --- | --- | --- | --- | --- |"
 
 
@@ -76,6 +79,8 @@ def save(results: Sequence[Result], folder: Path) -> None:
             _plot_latencies(result, folder / "latency.png")
         if isinstance(result, Report) and result.name == TRUST:
             _plot_trust(result, folder / "trust.png")
+        if isinstance(result, Report) and result.name == CASES:
+            _plot_cases(result, folder / "cases.png")
     comparisons = [result for result in every if isinstance(result, Comparison)]
     if comparisons:
         _plot_ratios(comparisons, folder / "ratios.png")
@@ -141,6 +146,51 @@ def _plot_trust(table: Report, path: Path) -> None:
         axes.set_xlabel("share of the duplicates found")
     every[0][0].set_ylabel("right share of hits")
     every[0][0].legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _plot_cases(table: Report, path: Path) -> None:
+    """Draw the wrong share of hits over what is found, a panel for each kind of questions.
+
+    Lower and further right is better; a dot is what a user gets who sets nothing.
+    """
+    panels = list(dict.fromkeys(line[0] for line in table.lines))
+    # Ours comes last, and is drawn over the others.
+    decisions = sorted(dict.fromkeys(line[1] for line in table.lines), key=lambda name: name == CASES_OURS)
+    rows = -(-len(panels) // CASES_IN_A_ROW)
+    size = 4.6 * min(len(panels), CASES_IN_A_ROW), 3.8 * rows + 0.8
+    figure, every = pyplot.subplots(
+        rows, min(len(panels), CASES_IN_A_ROW), figsize=size, layout="constrained", sharey=True, squeeze=False
+    )
+    for axes in every.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(every.flat, panels, strict=False):
+        for number, decision in enumerate(decisions):
+            ours = decision == CASES_OURS
+            # Decisions by the same nearest entry lie on one curve: the first is the widest.
+            style = {
+                "color": "tab:red" if ours else ("silver", "tab:blue", "tab:orange")[number % 3],
+                "linewidth": 2.5 if ours else 6 - 2 * (number % 3),
+            }
+            lines = [line for line in table.lines if line[0] == panel and line[1] == decision]
+            for kind, marker, label in (("curve", "-", decision), ("default", "o", None)):
+                points = [(100 * float(line[3]), 100 * float(line[4])) for line in lines if line[2] == kind]
+                if points:
+                    edge = {"markersize": 10, "markeredgecolor": "black"} if marker == "o" else {}
+                    axes.plot(*zip(*points, strict=True), marker, label=label, **style, **edge)
+        axes.set_title(panel)
+        axes.set_xlabel("rephrasings answered, %")
+        axes.grid(alpha=0.3)
+    for axes in every[:, 0]:
+        axes.set_ylabel("wrong among the hits, %")
+    every[0][0].set_ylim(bottom=-2)
+    figure.legend(
+        *every[0][0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(decisions),
+        title="lower and further right is better; a dot is what the default settings give",
+    )
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 

@@ -1,4 +1,4 @@
-"""Work by hand: reconcile and rebuild the stores, calibrate, and tell what shadow mode has seen."""
+"""Work by hand: evaluate, calibrate, reconcile and rebuild the stores, tell what shadow mode has seen."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from modelcache.calibration import command as calibrate
 from modelcache.decision.shadow_report import shadow_report
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ModelCacheError
+from modelcache.evaluation import command as evaluate
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of, get_scalar_store
 from modelcache.manager.names import collection_name, model_key
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{asked.to} now holds the embedder {build_e5.build(asked.to, asked.float32)}")
             return 0
         settings = load_settings(asked.profile)
+        if asked.command == "evaluate":
+            return evaluate.run(settings, asked)
         if asked.command == "calibrate":
             calibrate.run(settings, asked)
             return 0
@@ -52,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             embedder.close()
     except ModelCacheError as exc:
         print(f"modelcache: {exc}", file=sys.stderr)
-        return 1
+        # 1 says of an evaluation that it was made, and found too many wrong hits.
+        return 2 if asked.command == "evaluate" else 1
     return 0
 
 
@@ -84,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     other.add_argument("--model", required=True, help="the model")
     calibrate.add_arguments(
         commands.add_parser("calibrate", help="choose thresholds, or fit the confidence, by labelled pairs")
+    )
+    evaluate.add_arguments(
+        commands.add_parser("evaluate", help="measure wrong hits and what is found on labelled questions")
     )
     shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
     shadow.add_argument("--model", required=True, help="the model")

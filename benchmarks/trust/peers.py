@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.trust.hits import Floats, Hits, Tally
 from benchmarks.trust.product import Dialogue, Product, Truth
+from modelcache.core import Cache
 from modelcache.processor.pre import Message, splice
 
 PLAIN_COSINE = "plain cosine of all messages"
@@ -82,13 +83,13 @@ def peer_hits(
     for peer in PEERS:
         texts = [peer.text(dialogue) for dialogue in asked]
         index = product.embed([peer.text(dialogue) for dialogue in entries])
-        cosines, winners = _nearest(index, product.embed(texts), left_out or {})
+        cosines, winners = nearest(index, product.embed(texts), left_out or {})
         scores = peer.score(cosines)
         of_own = winners == np.asarray(truth.own)
         right = of_own & truth.same
         wrong = ~right & (of_own | truth.others_are_wrong)
         # Rounding may leave a cosine of 1 a little below.
-        answered = scores >= _defaults(peer, texts, product) - 1e-7
+        answered = scores >= defaults(peer, texts, product.cache) - 1e-7
         count = int((right & answered).sum())
         rephrasings = int(truth.same.sum())
         tally = Tally(count, int((wrong & answered).sum()), rephrasings - count)
@@ -96,14 +97,15 @@ def peer_hits(
     return hits
 
 
-def _defaults(peer: Peer, texts: Sequence[str], product: Product) -> Floats:
+def defaults(peer: Peer, texts: Sequence[str], cache: Cache) -> Floats:
+    """Return the score that a peer asks of each question unless told otherwise."""
     if peer.default is not None:
         return np.full(len(texts), peer.default)
-    calibrated, limit = product.cache.embedder.thresholds, product.cache.settings.long_text_chars
+    calibrated, limit = cache.embedder.thresholds, cache.settings.long_text_chars
     return np.array([calibrated.long if len(text) > limit else calibrated.short for text in texts])
 
 
-def _nearest(
+def nearest(
     index: NDArray[np.float32], asked: NDArray[np.float32], left_out: Mapping[int, int]
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Return the cosine and the place of the nearest entry to each question."""
