@@ -1,0 +1,1 @@
+"""Teaching the models that tell whether one answer serves two questions."""
