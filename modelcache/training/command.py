@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 EMBEDDER, READER = "embedder", "reader"
 SEED = 20261128
-# For every two labelled pairs, about one contrast.
-CONTRASTS = 40_000
+# For every five labelled pairs, about two contrasts.
+CONTRASTS = 32_000
 # So many pairs are kept aside, to see what the teaching does to pairs it was not taught with.
 KEPT = 600
 KEPT_SHARE = 0.1
@@ -71,6 +71,7 @@ class Lessons:
     pairs: Sequence[Example]
     contrasts: Sequence[Example]
     kept: Sequence[Example]
+    kept_contrasts: Sequence[Example]
 
 
 def run(asked: argparse.Namespace) -> None:
@@ -110,5 +111,5 @@ def _lessons(asked: argparse.Namespace) -> Lessons:
     if not kept:
         raise ConfigError("too few pairs to teach with")
     texts = [one.asked for one in pairs[kept:]]
-    made = contrasts(texts, round(asked.contrasts * asked.share), asked.seed) if asked.data else []
-    return Lessons(pairs[kept:], made, pairs[:kept])
+    made = contrasts(texts, kept + round(asked.contrasts * asked.share), asked.seed) if asked.data else []
+    return Lessons(pairs[kept:], made[kept:], pairs[:kept], made[:kept])

@@ -13,4 +13,4 @@ class Example:
     kind: str
     """Where it comes from, or by what the two differ."""
     language: str
-    """``chinese`` or ``english``."""
+    """``zh``, or ``en``, as which all other languages count."""

@@ -1,6 +1,7 @@
 """Both models from their weights to their files."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ from modelcache.training.reader import ReaderLesson, teach_reader
 
 NAME = "e5-small-taught"
 MOST_WRONG = 0.05
+# The name under which contrasts are measured, apart from the pairs.
+CONTRASTS = "contrasts"
 
 Figures = dict[str, dict[str, float]]
 
@@ -78,7 +81,7 @@ class Taught:
         encoder, head = self._encoder(shipped_folder(FOLDER) / GRAPH), None
         if not self._anew:
             head = read_head(shipped_folder(FOLDER) / GRAPH)
-        kept = lessons.kept
+        kept = [*lessons.kept, *(replace(one, language=CONTRASTS) for one in lessons.kept_contrasts)]
         before = _figures(kept, self._lesson(encoder, head).scores)
         examples = [*lessons.pairs, *lessons.contrasts]
         taught, taught_head, points = teach_reader(encoder, self._inputs, examples, kept, plan, head)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcache.decision.confidence import language_of
+from modelcache.decision.confidence import CHINESE, language_of
 from modelcache.errors import ConfigError
 from modelcache.evaluation.pairs import read_pairs as read_labelled
 from modelcache.training.examples import Example
@@ -35,12 +35,12 @@ class Share:
 SHARES: Mapping[str, Share] = {
     "qqp": Share(15_000, 20_000),
     "oppo": Share(5_000, 7_000),
-    "afqmc": Share(6_000, 6_000),
-    "atec": Share(3_000, 4_000),
+    "afqmc": Share(4_000, 5_000),
+    "atec": Share(2_700, 3_000),
     "bq": Share(4_500, 4_500),
-    "simclue": Share(9_000, 3_000),
+    "simclue": Share(8_000, 2_000),
     "paws": Share(700, 900),
-    INTENTS: Share(0, 4_000),
+    INTENTS: Share(0, 3_000),
 }
 
 
@@ -90,12 +90,12 @@ def own_pairs(path: Path) -> Iterator[Example]:
 
 
 def language(text: str) -> str:
-    """Return ``chinese`` or ``english``, as which all other languages count."""
-    return "chinese" if language_of(text) == "chinese" else "english"
+    """Return ``zh``, or ``en``, as which all other languages count."""
+    return "zh" if language_of(text) == CHINESE else "en"
 
 
 def _of_intents(path: Path, count: int, drawing: random.Random) -> Iterator[Example]:
-    """Give pairs of two intents of one set, which are different questions; those of one only share a topic."""
+    """Give pairs of two intents of one set: different questions. Those of one only share a topic."""
     by_set: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for line in path.read_text(encoding="utf-8").splitlines():
         text, intent = line.split("\t")
