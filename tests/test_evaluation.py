@@ -1,8 +1,8 @@
 """Each evaluation's rank, and what its threshold means."""
 
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
 from modelcache.core import Cache
@@ -16,6 +16,7 @@ from modelcache.processor.pre import Message, make_question
 from modelcache.settings import make_settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
+from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
 from tests.client import CacheClient
 from tests.conftest import AppFactory
@@ -131,36 +132,57 @@ def test_random_one_answers_with_any_accepted_entry(make_app: AppFactory) -> Non
     assert answers == {"near", "nearer"}
 
 
-def judge_for_e5() -> Judge:
-    """Return a judge with the shipped calibration; it embeds nothing."""
+@pytest.fixture(scope="module")
+def judge() -> Iterator[Judge]:
+    """Return a judge with the shipped models; nothing is embedded."""
     settings, embedder = make_settings({}), E5Embedder()
     embedder.open()
     embedder.close()
-    return make_judge(settings, embedder, get_evaluation(settings), SlotGuard.from_settings(settings), None)
+    reader = ParaphraseReader()
+    reader.open()
+    guard = SlotGuard.from_settings(settings)
+    yield make_judge(settings, embedder, get_evaluation(settings), guard, reader, None)
+    reader.close()
 
 
-def test_candidates_that_cannot_reach_the_threshold_need_no_judging() -> None:
-    judge = judge_for_e5()
+def test_candidates_that_cannot_reach_the_threshold_need_no_judging(judge: Judge) -> None:
     found = [
         candidate(similarity, f"f{id_}", id_, f"user###other {id_}")
-        for id_, similarity in enumerate((0.99, 0.97, 0.5, 0.96, 0.4))
+        for id_, similarity in enumerate((0.99, 0.97, 0.2, 0.96, 0.1))
     ]
     assert judge.worth_judging(QUESTION, found, 0.5) == 4
     assert judge.worth_judging(QUESTION, found[2:3], 0.5) == 0
     assert judge.worth_judging(QUESTION, found, 0.0) == 5
 
 
-def test_the_lower_the_threshold_the_more_candidates_are_judged() -> None:
-    judge = judge_for_e5()
+def test_the_lower_the_threshold_the_more_candidates_are_judged(judge: Judge) -> None:
     found = [
-        candidate(1 - number / 100, f"f{number}", number, f"user###other {number}") for number in range(12)
+        candidate(1 - number / 25, f"f{number}", number, f"user###other {number}") for number in range(24)
     ]
-    worth = [judge.worth_judging(QUESTION, found, threshold) for threshold in (0.2, 0.5, 0.95)]
+    worth = [judge.worth_judging(QUESTION, found, threshold) for threshold in (0.1, 0.5, 0.95)]
     assert sorted(worth, reverse=True) == worth
     assert worth[0] > worth[2]
 
 
-def test_candidates_far_from_the_question_are_rated_zero() -> None:
-    judge = judge_for_e5()
-    found = [candidate(0.4, "f", 1, "user###other")]
-    assert [one.confidence for one in judge.judge(QUESTION, np.zeros(384, np.float32), found)] == [0.0]
+def test_only_the_nearest_that_no_rule_refuses_are_read(judge: Judge) -> None:
+    question = make_question("m", {}, [Message("user", "Where is the pump sold?")], make_settings({}))
+    texts = ["Where is pump 17 sold?", "Where can I buy the pump?", "Who sells the pump?", "Where to buy it?"]
+    texts[0] = "Where isn't the pump sold?"
+    found = [
+        candidate(0.95 - number / 100, f"f{number}", number, f"user###{text}")
+        for number, text in enumerate(texts)
+    ]
+    judged = judge.judge(question, found)
+    assert [one.candidate.entry.id for one in judged] == [0, 1, 2]
+    assert [bool(one.veto) for one in judged] == [True, False, False]
+
+
+def test_the_surest_answers_though_another_is_nearer(judge: Judge) -> None:
+    question = make_question("m", {}, [Message("user", "How do I sell my car?")], make_settings({}))
+    found = [
+        candidate(0.93, "f1", 1, "user###How do I sell my boat?"),
+        candidate(0.92, "f2", 2, "user###How do I sell my car???"),
+    ]
+    verdict = judge.choose(question, judge.judge(question, found), 0.5)
+    assert verdict.chosen is not None
+    assert verdict.chosen.candidate.entry.id == 2

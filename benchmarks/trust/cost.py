@@ -36,9 +36,9 @@ def _line(product: Product, title: str, model: str, texts: Sequence[str], *, as_
         threshold = cache.threshold(question)
         started = perf_counter()
         if as_query:
-            judge_nearest_first(cache, question, vector, candidates, CANDIDATES, threshold, threshold)
+            judge_nearest_first(cache, question, vector, candidates, threshold, threshold)
         else:
-            cache.judge.choose(question, cache.judge.judge(question, vector, candidates), threshold)
+            cache.judge.choose(question, cache.judge.judge(question, candidates), threshold)
         microseconds.append(1e6 * (perf_counter() - started))
     cuts = quantiles(microseconds, n=20, method="inclusive")
     return title, f"{len(texts):,}", f"{cuts[9]:.0f}", f"{cuts[18]:.0f}"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 
 from benchmarks.question_pairs import Pair
 from benchmarks.slots import is_tuned
-from modelcache.calibration.pairs import components
 from modelcache.processor.pre import normalise
 
 
@@ -39,3 +38,20 @@ class Split:
     def component(self, pair: Pair) -> str:
         """Return the smallest text of all questions that are linked with these two."""
         return self._components[normalise(pair.cached)]
+
+
+def components(links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Map each text to the smallest one that it is linked with, over any number of links."""
+    above: dict[str, str] = {}
+
+    def root(text: str) -> str:
+        above.setdefault(text, text)
+        while above[text] != text:
+            above[text] = above[above[text]]
+            text = above[text]
+        return text
+
+    for one, other in links:
+        smaller, larger = sorted((root(one), root(other)))
+        above[larger] = smaller
+    return {text: root(text) for text in above}

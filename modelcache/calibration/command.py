@@ -89,8 +89,6 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
     for name, one in curves.items():
         _print(name, one, recommended[name], asked.wrong_share)
     if tables is not None:
-        for name, point in recommended.items():
-            tables["languages"][name]["threshold"] = round(point.threshold, 4)
         asked.fit.write_text(json.dumps(tables, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         print(f"\nwrote {asked.fit}; to use it: MODELCACHE_CALIBRATION={asked.fit}")
     if asked.settings is not None:
@@ -111,8 +109,9 @@ def _of_pairs(
         reader.open()
         seen = see(suites, embedder, slot_guard, reader)
         if asked.fit is not None:
-            tables = fitted(seen, embedder.name, reader.name)
-            _print_left_out(seen, embedder.name, reader, asked)
+            shares = asked.wrong_share, asked.wrong_share_in_one
+            tables = fitted(seen, embedder.name, reader, shares)
+            _print_left_out(seen, embedder.name, reader, shares)
             return _curves(seen, Confidence(tables, reader)), tables
         return _curves(seen, load_confidence(settings, embedder, reader)), None
     finally:
@@ -120,8 +119,13 @@ def _of_pairs(
         embedder.close()
 
 
-def fitted(seen: Sequence[Seen], embedder: str, reader: str) -> dict[str, Any]:
-    """Return a calibration as ``Confidence`` reads it; a language with too few pairs goes by all of them."""
+def fitted(
+    seen: Sequence[Seen], embedder: str, reader: ParaphraseReader, wrong_shares: tuple[float, float]
+) -> dict[str, Any]:
+    """Return a calibration as ``Confidence`` reads it; a language with too few pairs goes by all of them.
+
+    ``wrong_shares``: how many of the hits may be wrong at its thresholds, of all and of each suite.
+    """
     try:
         from modelcache.calibration.fit import fit
     except ImportError as exc:
@@ -132,7 +136,10 @@ def fitted(seen: Sequence[Seen], embedder: str, reader: str) -> dict[str, Any]:
     for name in (CHINESE, OTHER):
         own = [one for one in seen if one.language == name]
         languages[name] = fit(own if len(own) >= LEAST_PAIRS else seen)
-    return {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
+    tables = {"format": FORMAT, "embedder": embedder, "reader": reader.name, "languages": languages}
+    for name, rated in _curves(seen, Confidence(tables, reader)).items():
+        languages[name]["threshold"] = round(rated.recommended(*wrong_shares).threshold, 4)
+    return tables
 
 
 def _curves(seen: Sequence[Seen], confidence: Confidence) -> dict[str, Rated]:
@@ -151,7 +158,7 @@ def _rated(seen: Sequence[Seen], confidence: Confidence) -> Rated:
 
 
 def _print_left_out(
-    seen: Sequence[Seen], embedder: str, reader: ParaphraseReader, asked: argparse.Namespace
+    seen: Sequence[Seen], embedder: str, reader: ParaphraseReader, wrong_shares: tuple[float, float]
 ) -> None:
     """Show for each suite what it would say of a fit, and of thresholds, that did not see it."""
     names = sorted({one.suite for one in seen})
@@ -163,12 +170,11 @@ def _print_left_out(
         others = [one for one in seen if one.suite != name]
         if len(others) < LEAST_PAIRS:
             continue
-        confidence = Confidence(fitted(others, embedder, reader.name), reader)
-        for language, curve_of_others in _curves(others, confidence).items():
+        confidence = Confidence(fitted(others, embedder, reader, wrong_shares), reader)
+        for language in sorted({one.language for one in seen if one.suite == name}):
             own = [one for one in seen if one.suite == name and one.language == language]
-            if own:
-                limit = curve_of_others.recommended(asked.wrong_share, asked.wrong_share_in_one).threshold
-                _print_point(f"{name}, {language} | {limit:.3f}", _rated(own, confidence).at(limit))
+            limit = confidence.threshold(own[0].pair.asked)
+            _print_point(f"{name}, {language} | {limit:.3f}", _rated(own, confidence).at(limit))
 
 
 def _logged(settings: Settings, models: Sequence[str]) -> Rated:

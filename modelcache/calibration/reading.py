@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from modelcache.calibration.pairs import LabelledPair
-from modelcache.decision.confidence import Confidence, language_of
+from modelcache.decision.confidence import FORM_ONLY, Confidence, language_of
 from modelcache.decision.form import differ_in_form_only
 from modelcache.embedding.base import Embedder, Embeddings, usable_cores
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
@@ -69,7 +69,9 @@ def rate(confidence: Confidence, seen: Seen) -> float:
     """Return the confidence of a pair, -1 where a rule refuses it."""
     if seen.veto:
         return -1.0
-    return confidence.rate(seen.pair.asked, seen.pair.cached, seen.cosine)
+    if seen.form_only:
+        return FORM_ONLY
+    return confidence.weigh(seen.pair.asked, seen.log_odds, seen.cosine)
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Embeddings]:

@@ -26,6 +26,7 @@ HAN_CHARACTER = re.compile(f"[{HAN}]")
 FORMAT = 4
 # Popular questions are read with the same entries again and again.
 REMEMBERED_PAIRS = 4096
+REMEMBERED_CHARS = 256
 # Texts that differ in form only need no reading. Not 1, which equal texts have.
 FORM_ONLY = 0.99
 
@@ -66,7 +67,8 @@ class Confidence:
             raise ValueError("it is of another version")
         self.embedder, self.reader = str(tables["embedder"]), str(tables["reader"])
         self._models = {name: LanguageModel(tables["languages"][name]) for name in (CHINESE, OTHER)}
-        self._log_odds = lru_cache(REMEMBERED_PAIRS)(reader.log_odds)
+        self._read = reader.log_odds
+        self._remembered = lru_cache(REMEMBERED_PAIRS)(reader.log_odds)
 
     @classmethod
     def load(cls, path: Path, reader: ParaphraseReader) -> "Confidence":
@@ -82,7 +84,11 @@ class Confidence:
             return 1.0
         if differ_in_form_only(asked, cached):
             return FORM_ONLY
-        log_odds = self._log_odds(asked, cached)
+        short = max(len(asked), len(cached)) <= REMEMBERED_CHARS
+        return self.weigh(asked, (self._remembered if short else self._read)(asked, cached), similarity)
+
+    def weigh(self, asked: str, log_odds: float | None, similarity: float) -> float:
+        """Return the confidence of a pair that was read, by what the reader says of it."""
         return 0.0 if log_odds is None else self._model(asked).confidence(log_odds, similarity)
 
     def unread(self, asked: str, similarity: float) -> float:

@@ -95,7 +95,7 @@ class Taught:
         return read_encoder(shipped, self._weights.heads, self._weights.epsilon)
 
     def _lesson(self, encoder: Encoder, head: Linear | None) -> ReaderLesson:
-        return ReaderLesson(encoder, self._inputs, self._seed, head).to(device())
+        return ReaderLesson(encoder, self._inputs, head).to(device())
 
 
 def _figures(kept: Sequence[Example], score: Callable[[Sequence[Example]], Floats]) -> dict[str, float]:

