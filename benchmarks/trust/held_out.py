@@ -26,7 +26,7 @@ class RememberingEmbedder(Embedder):
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._known: dict[str, Embeddings] = {}
-        self.thresholds, self.calibration = embedder.thresholds, embedder.calibration
+        self.thresholds, self.is_read = embedder.thresholds, embedder.is_read
         self.max_chars, self.parallel = embedder.max_chars, embedder.parallel
         self.batch_texts, self.batch_chars = embedder.batch_texts, embedder.batch_chars
 

@@ -28,6 +28,8 @@ WRONG_SHARE = 0.03
 WRONG_SHARE_IN_ONE = 0.06
 LEAST_PAIRS = 500
 SETTING = "similarity_threshold"
+# An embedder whose cosines say nothing.
+UNKNOWN = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +114,7 @@ def _of_pairs(
             shares = asked.wrong_share, asked.wrong_share_in_one
             tables = fitted(seen, embedder.name, reader, shares)
             _print_left_out(seen, embedder.name, reader, shares)
-            return _curves(seen, Confidence(tables, reader)), tables
+            return _curves(seen, Confidence(tables, reader, embedder.name)), tables
         return _curves(seen, load_confidence(settings, embedder, reader)), None
     finally:
         reader.close()
@@ -137,8 +139,10 @@ def fitted(
         own = [one for one in seen if one.language == name]
         languages[name] = fit(own if len(own) >= LEAST_PAIRS else seen)
     tables = {"format": FORMAT, "embedder": embedder, "reader": reader.name, "languages": languages}
-    for name, rated in _curves(seen, Confidence(tables, reader)).items():
+    for name, rated in _curves(seen, Confidence(tables, reader, embedder)).items():
         languages[name]["threshold"] = round(rated.recommended(*wrong_shares).threshold, 4)
+    for name, rated in _curves(seen, Confidence(tables, reader, UNKNOWN)).items():
+        languages[name]["alone"]["threshold"] = round(rated.recommended(*wrong_shares).threshold, 4)
     return tables
 
 
@@ -170,7 +174,7 @@ def _print_left_out(
         others = [one for one in seen if one.suite != name]
         if len(others) < LEAST_PAIRS:
             continue
-        confidence = Confidence(fitted(others, embedder, reader, wrong_shares), reader)
+        confidence = Confidence(fitted(others, embedder, reader, wrong_shares), reader, embedder)
         for language in sorted({one.language for one in seen if one.suite == name}):
             own = [one for one in seen if one.suite == name and one.language == language]
             limit = confidence.threshold(own[0].pair.asked)

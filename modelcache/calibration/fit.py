@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 def fit(seen: Sequence[Seen]) -> dict[str, Any]:
-    """Return what ``LanguageModel`` takes, but for its threshold.
+    """Return what ``LanguageModel`` takes, but for its thresholds.
 
     Each suite counts as much as any other, however many pairs it has. No weight is negative: likeness never
     speaks against a pair.
@@ -36,12 +36,14 @@ def fit(seen: Sequence[Seen]) -> dict[str, Any]:
     counts = Counter(one.suite for one in fitted)
     weights = np.array([1 / counts[one.suite] for one in fitted]) / len(counts)
     read, cosine, base = _logistic(np.stack([odds, cosines], axis=1), labels, weights)
-    alone, alone_base = _logistic(cosines[:, None], labels, weights)
+    alone, base_alone = _logistic(odds[:, None], labels, weights)
+    unread, base_unread = _logistic(cosines[:, None], labels, weights)
     tables: dict[str, Any] = {
         "read": round(read, DIGITS),
         "cosine": round(cosine / WIDTH, DIGITS),
         "base": round(base - cosine * CENTRE / WIDTH, DIGITS),
-        "unread": [round(alone / WIDTH, DIGITS), round(alone_base - alone * CENTRE / WIDTH, DIGITS)],
+        "alone": {"read": round(alone, DIGITS), "base": round(base_alone, DIGITS), "threshold": 1.0},
+        "unread": [round(unread / WIDTH, DIGITS), round(base_unread - unread * CENTRE / WIDTH, DIGITS)],
         "threshold": 1.0,
         "reaching": [],
     }

@@ -1,12 +1,13 @@
 """Whether an entry belongs to the conversation that a question is asked in, or the question needs none."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modelcache.decision.confidence import Confidence
 from modelcache.decision.standing import Standing
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import SYSTEM, Message, Question, normalise, turns_in
+from modelcache.processor.pre import SYSTEM, Message, Question, normalise
+from modelcache.processor.small_talk import Turns
 from modelcache.slots.guard import SlotGuard
 
 if TYPE_CHECKING:
@@ -28,56 +29,76 @@ TELLING_BYTES = 96
 class Conversations:
     """Compares the earlier turns of a question with a candidate's; safe to call from many threads."""
 
-    def __init__(self, slot_guard: SlotGuard, standing: Standing, threshold: float, answered: float) -> None:
+    def __init__(
+        self,
+        slot_guard: SlotGuard,
+        standing: Standing,
+        threshold: float,
+        answered: float,
+        confidence: Confidence | None = None,
+    ) -> None:
         """``threshold`` is the cosine from which on two earlier turns count as the same.
 
-        ``answered`` is that of a user's turns which got one and the same reply.
+        ``answered`` is that of a user's turns which got one and the same reply. With a confidence, turns
+        under them are read, and so are those that were not embedded.
         """
         self._slot_guard = slot_guard
         self._standing = standing
         self._threshold = threshold
         self._answered = answered
+        self._confidence = confidence
 
     @classmethod
     def from_settings(
-        cls, settings: "Settings", slot_guard: SlotGuard, calibrated: Thresholds
+        cls,
+        settings: "Settings",
+        slot_guard: SlotGuard,
+        calibrated: Thresholds,
+        confidence: Confidence | None = None,
     ) -> "Conversations":
         """Take the embedder's calibrated thresholds, unless the settings name one for all turns."""
         own = settings.context_threshold
         context, answered = (calibrated.context, calibrated.answered) if own is None else (own, own)
-        return cls(slot_guard, Standing.shipped(), context, answered)
+        return cls(slot_guard, Standing.shipped(), context, answered, confidence)
 
     def veto(self, question: Question, candidate: Candidate) -> str:
         """Return the rule that refuses the candidate of a question with earlier turns, "" if none does.
 
         ``context``: another conversation; otherwise it is the slot guard's rule for the last turns.
         """
-        asked = question.messages
+        asked: Turns = question.turns
+        cached = without_small_talk(
+            [turn for turn in turns_in(candidate.entry.question) if turn[0] != SYSTEM]
+        )
         if candidate.entry.partition == question.without_context:
-            asked = _without_earlier_turns(asked)
-        cached = turns_in(candidate.entry.question)
+            asked = asked[-1:]
         # Fails only where a content looks like a turn's beginning: who said what is unknown then.
-        if [message.role for message in asked] != [role for role, _ in cached]:
+        if [role for role, _ in asked] != [role for role, _ in cached]:
             return CONTEXT
-        if not self._is_alike(question, candidate, cached):
-            return CONTEXT
-        last = _last_turn(asked)
-        rule = self._slot_guard.compare(asked[last].content, cached[last][1])
+        rule = self._slot_guard.compare(asked[-1][1], cached[-1][1])
         if rule:
             return rule
-        others = (place for place in range(len(asked)) if place != last)
-        differ = any(self._slot_guard.compare(asked[place].content, cached[place][1]) for place in others)
-        return CONTEXT if differ else ""
+        similarities = dict(zip(question.context_places, candidate.context_similarities, strict=False))
+        for place in range(len(asked) - 1):
+            if not self._is_same_turn(asked, cached, place, similarities.get(place)):
+                return CONTEXT
+        return ""
 
-    def _is_alike(self, question: Question, candidate: Candidate, cached: Sequence[tuple[str, str]]) -> bool:
-        """Tell whether the earlier turns that are compared by meaning say the same."""
-        # An entry that was cached without a conversation has no earlier turns to compare.
-        for place, similarity in zip(question.context_places, candidate.context_similarities, strict=False):
-            told = self._answered if _got_one_reply(question.messages, cached, place) else self._threshold
-            # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
-            if max(0.0, round(similarity, 6)) < told:
-                return False
-        return True
+    def _is_same_turn(self, asked: Turns, cached: Turns, place: int, similarity: float | None) -> bool:
+        """Tell whether two earlier turns say the same; ``similarity`` is None where they are not embedded."""
+        ours, theirs = normalise(asked[place][1]), normalise(cached[place][1])
+        if ours == theirs:
+            return True
+        if self._slot_guard.compare(ours, theirs):
+            return False
+        told = self._answered if _got_one_reply(asked, cached, place) else self._threshold
+        # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
+        if similarity is not None and max(0.0, round(similarity, 6)) >= told:
+            return True
+        if self._confidence is None:
+            return False
+        limit = self._confidence.threshold(ours, embedded=similarity is not None)
+        return self._confidence.rate(ours, theirs, similarity) >= limit
 
     def stands_alone(self, question: Question) -> bool:
         """Tell whether a question has earlier turns and means the same without them; in doubt it does not."""
@@ -100,18 +121,13 @@ class Conversations:
         return found | {"name"} if slots.names or slots.titles else found
 
 
-def _got_one_reply(asked: Sequence[Message], cached: Sequence[tuple[str, str]], place: int) -> bool:
+def _got_one_reply(asked: Turns, cached: Turns, place: int) -> bool:
     """Tell whether the turns here are a user's, and the same reply of some length follows on both."""
-    if asked[place].role != USER or asked[place + 1].role != ASSISTANT:
+    if asked[place][0] != USER or asked[place + 1][0] != ASSISTANT:
         return False
-    reply = normalise(asked[place + 1].content)
+    reply = normalise(asked[place + 1][1])
     return len(reply.encode()) >= TELLING_BYTES and reply == normalise(cached[place + 1][1])
 
 
 def _last_turn(messages: tuple[Message, ...]) -> int:
     return max(place for place, message in enumerate(messages) if message.role != SYSTEM)
-
-
-def _without_earlier_turns(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    last = _last_turn(messages)
-    return tuple(message for place, message in enumerate(messages) if message.role == SYSTEM or place == last)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 CONFIDENCE = "confidence"
-# The embedder of a calibration that goes by the reader alone.
-ANY = "any"
 
 
 def make_judge(
@@ -36,7 +34,7 @@ def make_judge(
     return Judge(
         evaluation,
         slot_guard,
-        Conversations.from_settings(settings, slot_guard, embedder.thresholds),
+        Conversations.from_settings(settings, slot_guard, embedder.thresholds, confidence),
         POST_PROCESSES[settings.post_process],
         embedder.thresholds,
         confidence,
@@ -48,28 +46,23 @@ def make_judge(
 
 def make_reader(settings: "Settings", embedder: Embedder) -> ParaphraseReader | None:
     """Return the reader that the settings ask for, not yet open; None where the cosine decides alone."""
-    if settings.evaluation != CONFIDENCE or not (settings.calibration or embedder.calibration):
+    if settings.evaluation != CONFIDENCE or not (settings.calibration or embedder.is_read):
         return None
     return ParaphraseReader(settings.embedding_threads, settings.reader_path)
 
 
 def load_confidence(settings: "Settings", embedder: Embedder, reader: ParaphraseReader) -> Confidence:
-    """Read the calibration that is configured, the embedder's own, or the one by the reader alone."""
-    path = settings.calibration
-    if path is None:
-        confidence = Confidence.load(SHIPPED / f"{embedder.calibration}.json", reader)
-        if confidence.embedder not in (ANY, embedder.name):
-            confidence = Confidence.load(SHIPPED / f"{ANY}.json", reader)
-    else:
-        confidence = Confidence.load(path, reader)
-        if confidence.embedder not in (ANY, embedder.name):
-            raise ConfigError(
-                f"the calibration {path} was fitted for the embedder {confidence.embedder!r}, "
-                f"not {embedder.name!r}"
-            )
+    """Read the calibration that is configured, or the shipped one; ConfigError if it is of other models."""
+    path = settings.calibration or SHIPPED
+    confidence = Confidence.load(path, reader, embedder.name)
+    if settings.calibration is not None and not confidence.knows_cosines:
+        raise ConfigError(
+            f"the calibration {path} was fitted for the embedder {confidence.embedder!r}, "
+            f"not {embedder.name!r}"
+        )
     if confidence.reader != reader.name:
         raise ConfigError(
-            f"the calibration {path or 'that is shipped'} was fitted for the reader {confidence.reader!r}, "
-            f"not {reader.name!r}: fit it anew with `python -m modelcache calibrate --fit`"
+            f"the calibration {path} was fitted for the reader {confidence.reader!r}, not {reader.name!r}: "
+            "fit it anew with `python -m modelcache calibrate --fit`"
         )
     return confidence

@@ -1,4 +1,4 @@
-"""Two texts that say the same in another form: politeness, ways of asking, capitals, punctuation."""
+"""Two texts that say the same in another form: politeness, capitals, punctuation."""
 
 from modelcache.decision.wording import shipped_wording
 from modelcache.slots.tokens import SMALL_WORDS, words_of
@@ -7,7 +7,7 @@ LONGEST = 1024
 
 
 def differ_in_form_only(one: str, other: str) -> bool:
-    """Tell two texts that are one when politeness and forms of asking are left out."""
+    """Tell two texts that are one when politeness, capitals and punctuation are left out."""
     if max(len(one), len(other)) > LONGEST:
         return False
     wording = shipped_wording()

@@ -9,7 +9,7 @@ from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
 from modelcache.processor.post import first
-from modelcache.processor.pre import Question, differing_part, last_turn
+from modelcache.processor.pre import Question, differing_part, last_turn, sole_turn
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
 
@@ -172,6 +172,9 @@ def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
     """Return the texts of both questions that their similarity is of."""
     if question.without_context:
         return last_turn(question.dialogue), last_turn(candidate.entry.question)
+    cached = sole_turn(candidate.entry.question) if len(question.turns) == 1 else None
+    if cached is not None:
+        return question.turns[0][1], cached
     return differing_part(question.dialogue, candidate.entry.question)
 
 

@@ -1,4 +1,4 @@
-"""A text with the wording folded that leaves a question what it is: politeness, forms of asking, spelling."""
+"""A text without what leaves a question what it is: politeness, capitals, punctuation."""
 
 import re
 import tomllib
@@ -19,23 +19,20 @@ class Wording:
     def __init__(self, path: Path = TABLE) -> None:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         self.particles = frozenset(tables["particles"])
-        self._first: dict[str, str] = dict.fromkeys(tables["dropped"], "")
-        for spellings in tables["same"]:
-            self._first.update(dict.fromkeys(spellings, spellings[0]))
         # The longest spelling at a place counts.
-        ordered = sorted(self._first, key=len, reverse=True)
+        ordered = sorted(tables["dropped"], key=len, reverse=True)
         chinese = "|".join(re.escape(one) for one in ordered if HAN.search(one))
         spaced = "|".join(re.escape(one) for one in ordered if not HAN.search(one))
         self._pattern = re.compile(rf"{chinese}|\b(?:{spaced})\b")
 
     def fold(self, text: str) -> str:
-        """Return the text in lower case, without punctuation, listed spellings as the first of their kind."""
+        """Return the text in lower case, without punctuation and what is said in passing."""
         plain = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
         plain = (
             plain.replace("what's", "what is").replace("'s ", " ").replace("n't", " not").replace("'", " ")
         )
         plain = SPACES.sub(" ", SIGNS.sub(" ", plain)).strip()
-        return SPACES.sub(" ", self._pattern.sub(lambda match: self._first[match[0]], plain)).strip()
+        return SPACES.sub(" ", self._pattern.sub("", plain)).strip()
 
 
 @lru_cache(1)

@@ -55,8 +55,8 @@ class Embedder(ABC):
     """Identifies model, version and pooling: vectors of two names are never compared."""
     dimension: int
     thresholds: Thresholds
-    calibration: str = ""
-    """Name of the shipped calibration: ``any`` goes by the reader alone; "": the cosine decides."""
+    is_read: bool = False
+    """Whether the model that reads both questions decides on what it finds; otherwise the cosine does."""
     max_chars: int = 8192
     """``embed`` reads no more of a text: of a longer one, the first and the last half of this many
     characters. Texts that differ in between would look the same, so the cache compares none."""

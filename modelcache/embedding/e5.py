@@ -51,7 +51,7 @@ class E5Embedder(Embedder):
     # For earlier turns 0.985 leaves as few, together with the slot guard. Where the reply was the same, 0.94
     # is what rephrased questions seldom fall short of; other questions get another reply.
     thresholds = Thresholds(short=0.99, long=0.9999, context=0.985, answered=0.94)
-    calibration = "e5"
+    is_read = True
     max_chars = 4096
     # Each text is computed alone, and whoever waits for one need not wait for others.
     batch_texts = 1
@@ -121,4 +121,4 @@ class UntaughtE5Embedder(E5Embedder):
     """The same with the weights as they were published: nothing decides that was taught on others' data."""
 
     weights = UNTAUGHT
-    calibration = ""
+    is_read = False

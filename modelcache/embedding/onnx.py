@@ -81,7 +81,7 @@ class OnnxEmbedder(Embedder):
     """
 
     thresholds = UNKNOWN_MODEL
-    calibration = "any"
+    is_read = True
     # As of text2vec: a BERT of base size takes about a millisecond a character of Chinese.
     max_chars = 4096
     batch_texts = 1

@@ -30,7 +30,7 @@ class RemoteEmbedder(Embedder):
     BATCH_CHARS: ClassVar[int] = 8192
 
     thresholds = UNKNOWN_MODEL
-    calibration = "any"
+    is_read = True
     parallel = 8
     batch_texts = BATCH_TEXTS
     batch_chars = BATCH_CHARS

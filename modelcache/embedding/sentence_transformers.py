@@ -73,7 +73,7 @@ class SentenceTransformersEmbedder(Embedder):
     """
 
     thresholds = UNKNOWN_MODEL
-    calibration = "any"
+    is_read = True
     # As of text2vec.
     max_chars = 4096
 

@@ -48,7 +48,7 @@ class Text2VecEmbedder(Embedder):
     BATCH_WINDOWS: ClassVar[int] = TransformerEncoder.BATCH_WINDOWS
 
     thresholds = THRESHOLDS
-    calibration = "any"
+    is_read = True
     # A BERT of base size takes about 1.4 ms a character of Chinese on two idle cores.
     max_chars = 4096
 

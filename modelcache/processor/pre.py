@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelcache.hashing import digest
 from modelcache.manager.names import model_key
+from modelcache.processor.small_talk import telling_places, without_small_talk
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -49,16 +50,19 @@ class Question:
     dialogue: str
     """All messages spliced, as replies show them."""
     messages: tuple[Message, ...]
+    turns: tuple[tuple[str, str], ...] = ()
+    """Roles and contents of the turns without greetings and thanks, where the last one alone is embedded as
+    ``text``; empty where several are."""
     context_places: tuple[int, ...] = ()
-    """Where in ``messages`` the earlier turns that are compared by meaning are."""
+    """Where in ``turns`` the earlier ones that are embedded are."""
     without_context: str = ""
     """The partition of the same question asked without its earlier turns; "" where it has none, and
     where they are not compared by themselves."""
 
     @property
     def context(self) -> tuple[str, ...]:
-        """The earlier turns that are compared by meaning, oldest first."""
-        return tuple(self.messages[place].content.strip() for place in self.context_places)
+        """The earlier turns that are embedded, oldest first."""
+        return tuple(self.turns[place][1].strip() for place in self.context_places)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -72,24 +76,28 @@ def make_question(
     """Prepare a dialogue that has at least one message besides system ones.
 
     Under the default settings the partition is model, scope, system prompt, the roles of the turns
-    before the last and the contents of those that are not compared by meaning; the text is the last
-    turn. ``conversation = exact`` has all of the earlier turns in the partition.
+    before the last and what tools said; the text is the last turn. Greetings and thanks count for nothing.
+    ``conversation = exact`` has all of the earlier turns in the partition.
     ``system_prompt = splice`` and ``conversation = splice`` move the system prompt and the earlier
     turns into the text.
     """
     keys = {name: _plain_number(value) for name, value in scope.items()}
-    *earlier, last = [message for message in messages if message.role != SYSTEM]
     by_meaning = settings.conversation == "meaning"
+    said = [message for message in messages if message.role != SYSTEM]
+    turns = _telling(said) if by_meaning else said
+    *earlier, last = turns
     context = _recent_turns(earlier, settings) if by_meaning else []
-    places = [place for place, message in enumerate(messages) if any(message is turn for turn in context)]
+    places = [place for place, turn in enumerate(turns) if any(turn is one for one in context)]
     equal: list[object] = []
     system: list[object] = []
     compared: list[Message] = []
-    for place, message in enumerate(messages):
+    for message in messages:
         if message is last or _is_spliced(message, settings):
             compared.append(message)
-        elif place in places:
-            equal.append((message.role, message.extra))
+        elif by_meaning and message.role in SPOKEN_ROLES:
+            # What it says is compared when the entry is judged.
+            if any(message is turn for turn in turns):
+                equal.append((message.role, message.extra))
         else:
             equal.append(_identity(message))
             if message.role == SYSTEM:
@@ -106,6 +114,7 @@ def make_question(
         text=last.content.strip() if compared == [last] else splice(compared),
         dialogue=splice(messages),
         messages=tuple(messages),
+        turns=tuple((turn.role, turn.content) for turn in turns) if compared == [last] else (),
         context_places=tuple(places),
         without_context=partition(system) if by_meaning and earlier else "",
     )
@@ -119,10 +128,7 @@ def _is_spliced(message: Message, settings: "Settings") -> bool:
 
 
 def _recent_turns(earlier: Sequence[Message], settings: "Settings") -> list[Message]:
-    """Choose the turns to compare by meaning, oldest first: the latest, as many as there is room for.
-
-    What is not embedded whole must be equal: a turn that is long, or does not fit any more.
-    """
+    """Choose the turns to embed, oldest first: the latest short ones, as many as there is room for."""
     room = settings.context_chars
     chosen: list[Message] = []
     for turn in reversed(earlier):
@@ -133,6 +139,12 @@ def _recent_turns(earlier: Sequence[Message], settings: "Settings") -> list[Mess
             if len(chosen) == CONTEXT_TURNS:
                 break
     return chosen[::-1]
+
+
+def _telling(said: Sequence[Message]) -> list[Message]:
+    """Leave out greetings, thanks and what is said back to them; a turn with more than text is kept."""
+    turns = [("" if message.extra else message.role, message.content) for message in said]
+    return [said[place] for place in telling_places(turns)]
 
 
 def splice(messages: Sequence[Message]) -> str:
@@ -153,10 +165,21 @@ def turns_in(dialogue: str) -> list[tuple[str, str]]:
     ]
 
 
+def told_in(dialogue: str) -> list[tuple[str, str]]:
+    """Return the turns of a spliced dialogue without system prompts, greetings and thanks."""
+    return without_small_talk([turn for turn in turns_in(dialogue) if turn[0] != SYSTEM])
+
+
 def last_turn(dialogue: str) -> str:
     """Return the content of a spliced dialogue's last turn, or its end where that looks like a turn."""
     contents = [content for role, content in turns_in(dialogue) if role != SYSTEM]
     return contents[-1] if contents else dialogue
+
+
+def sole_turn(dialogue: str) -> str | None:
+    """Return the content of the only turn that says something; None where there are several."""
+    turns = told_in(dialogue)
+    return turns[0][1] if len(turns) == 1 else None
 
 
 def differing_part(asked: str, cached: str) -> tuple[str, str]:

@@ -1,0 +1,67 @@
+"""Greetings and thanks: turns that a conversation is the same without."""
+
+from collections.abc import Sequence
+
+from modelcache.decision.wording import shipped_wording
+
+Turns = Sequence[tuple[str, str]]
+
+USER, ASSISTANT = "user", "assistant"
+LONGEST_GREETING = 64
+# A longer reply to a greeting, or one with a number, may say something that is spoken of later.
+LONGEST_REPLY = 160
+# What an assistant says back, beside what is dropped from any question.
+REPLIES = (
+    *("how can i help you today", "how can i help you", "how can i help", "how may i help you today"),
+    *("how may i help you", "how can i assist you today", "how can i assist you", "what can i do for you"),
+    *("you are welcome", "you're welcome", "glad i could help", "happy to help", "no problem", "anytime"),
+    *("is there anything else", "nice to meet you", "good morning", "good afternoon", "good evening"),
+    *(
+        "有什么可以帮您",
+        "有什么可以帮你",
+        "有什么我可以帮",
+        "有什么能帮",
+        "很高兴为您服务",
+        "很高兴为你服务",
+        "不客气",
+        "不用谢",
+    ),
+    *("请问有什么", "早上好", "上午好", "下午好", "晚上好"),
+)
+
+
+def telling_places(turns: Turns) -> list[int]:
+    """Return the places of all turns but those of users that only greet or thank, and replies to them.
+
+    The last turn stays, whatever it says.
+    """
+    places: list[int] = []
+    place, last = 0, len(turns) - 1
+    while place <= last:
+        role, text = turns[place]
+        if place < last and role == USER and says_nothing(text):
+            follows = place + 1
+            replied = follows < last and turns[follows][0] == ASSISTANT and _is_polite(turns[follows][1])
+            place += 1 + replied
+        else:
+            places.append(place)
+            place += 1
+    return places
+
+
+def without_small_talk(turns: Turns) -> list[tuple[str, str]]:
+    """Return the turns at the ``telling_places``."""
+    return [turns[place] for place in telling_places(turns)]
+
+
+def says_nothing(text: str) -> bool:
+    """Tell a turn that only greets or thanks."""
+    return len(text) <= LONGEST_GREETING and not shipped_wording().fold(text)
+
+
+def _is_polite(text: str) -> bool:
+    """Tell a reply that only says something polite back."""
+    if len(text) > LONGEST_REPLY or any(character.isdigit() for character in text):
+        return False
+    lowered = text.lower().replace("’", "'")
+    return says_nothing(text) or any(reply in lowered for reply in REPLIES)
