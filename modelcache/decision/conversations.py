@@ -67,9 +67,7 @@ class Conversations:
         ``context``: another conversation; otherwise it is the slot guard's rule for the last turns.
         """
         asked: Turns = question.turns
-        cached = without_small_talk(
-            [turn for turn in turns_in(candidate.entry.question) if turn[0] != SYSTEM]
-        )
+        cached = told_in(candidate.entry.question)
         if candidate.entry.partition == question.without_context:
             asked = asked[-1:]
         # Fails only where a content looks like a turn's beginning: who said what is unknown then.
