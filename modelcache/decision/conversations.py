@@ -6,7 +6,7 @@ from modelcache.decision.confidence import Confidence
 from modelcache.decision.standing import Standing
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import SYSTEM, Message, Question, normalise
+from modelcache.processor.pre import SYSTEM, Message, Question, normalise, told_in
 from modelcache.processor.small_talk import Turns
 from modelcache.slots.guard import SlotGuard
 
