@@ -19,7 +19,15 @@ from modelcache.settings import load_settings
 
 DEV_PAIRS = 2000
 QUICK_CASES = 30
-COLUMNS = ("questions", "asked", "right", "wrong", "wrong share of hits", "rephrasings found", "rise")
+COLUMNS = (
+    "questions",
+    "asked",
+    "right",
+    "wrong",
+    "wrong share of hits",
+    "rephrasings found",
+    "most rise of wrong",
+)
 CURVES = "cases-curves"
 TITLES = {
     SHARED: "published cases",

@@ -7,8 +7,8 @@ from modelcache.decision.verified import wilson_95
 from modelcache.evaluation.asking import Asker, Found, numbered
 from modelcache.evaluation.pairs import Dialogue, LabelledPair, key
 
-# A share of fewer hits says little of how it moves with the threshold: each is more than a point.
-LEAST_HITS = 100
+# A share of fewer hits says nothing of how it moves with the threshold.
+LEAST_HITS = 30
 POINTS = 60
 
 
@@ -85,17 +85,19 @@ class Outcomes:
         last = len(every) - 1
         return [every[round(number * last / (count - 1))] for number in range(count)] if every else []
 
-    def most_rise(self) -> float | None:
-        """Return by how much a higher threshold raises the share of wrong hits, at worst.
+    def most_rise(self) -> tuple[float, float] | None:
+        """Return by how much a higher threshold raises the wrong share at worst, as seen and at least.
 
-        As far as there are enough hits; None where there are too few from the start.
+        The latter takes the lower end of the interval of the higher threshold: of a few hits a single one
+        moves the share by points. None where there are too few hits from the start.
         """
         tallies = [tally for tally in map(self.at, self.thresholds()) if tally.hits >= LEAST_HITS]
-        lowest, worst = 1.0, 0.0
+        lowest, worst, least = 1.0, 0.0, 0.0
         for tally in tallies:
             lowest = min(lowest, tally.wrong_share)
             worst = max(worst, tally.wrong_share - lowest)
-        return worst if tallies else None
+            least = max(least, tally.wrong_interval[0] - lowest)
+        return (worst, least) if tallies else None
 
 
 def alone(asker: Asker, model: str, pairs: Sequence[LabelledPair]) -> Outcomes:

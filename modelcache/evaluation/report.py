@@ -27,7 +27,8 @@ def share(part: int, whole: int) -> str:
 def lines(title: str, outcomes: Outcomes, threshold: float | None) -> Iterator[str]:
     """Tell all about one way of asking."""
     tally = outcomes.at(threshold)
-    yield f"{title}: {tally.asked:,} questions, {tally.answerable:,} of them rephrasings"
+    where = "the configured threshold" if threshold is None else f"threshold {threshold:g}"
+    yield f"{title}, at {where}: {tally.asked:,} questions, {tally.answerable:,} of them rephrasings"
     if outcomes.equal:
         yield f"  {outcomes.equal:,} more have an equal question in the cache and are not counted"
     yield f"  hits   {tally.hits:,}: {tally.right:,} right, {tally.wrong:,} wrong"

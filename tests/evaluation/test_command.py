@@ -57,14 +57,16 @@ def test_a_threshold_takes_the_place_of_the_configured_one(
     pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(pairs, "--threshold", "0.99") == 0
-    assert "hits   0: 0 right, 0 wrong" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "each pair alone, at threshold 0.99: 5 questions" in output
+    assert "hits   0: 0 right, 0 wrong" in output
 
 
 def test_all_in_one_cache_is_asked_as_well(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(pairs, "--together") == 1
     output = capsys.readouterr().out
-    assert "each pair alone: 5 questions, 4 of them rephrasings" in output
-    assert "all in one cache: 5 questions, 4 of them rephrasings" in output
+    assert "each pair alone, at the configured threshold: 5 questions, 4 of them rephrasings" in output
+    assert "all in one cache, at the configured threshold: 5 questions, 4 of them rephrasings" in output
 
 
 def test_the_figures_are_written_as_json(pairs: Path, tmp_path: Path) -> None:
