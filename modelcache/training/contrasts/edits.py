@@ -127,6 +127,7 @@ def different(text: str, language: str, rng: Random) -> Edit | None:
     return whole(match[0], language).sub(new.replace("\\", r"\\"), text), kind
 
 
+@cache
 def whole(word: str, language: str) -> re.Pattern[str]:
     """Return what finds a word where it stands as a word."""
     return re.compile(re.escape(word) if language == "zh" else rf"(?<![\w'-]){re.escape(word)}(?![\w'-])")
