@@ -92,7 +92,7 @@ class Editor:
         else:
             return None
         changed, kind = edited
-        asked = reworded(text, language, rng) if same or rng.random() < 0.4 else text
+        asked = reworded(text, language, rng) if same or rng.random() < 0.75 else text
         while same and asked == text:
             asked = reworded(roughened(text, rng, language), language, rng)
         return Example(asked, text if same else changed, same, f"edited {kind}", language)
@@ -122,11 +122,12 @@ def different(text: str, language: str, rng: Random) -> Edit | None:
         if kind in ("opposite", "negation")
         else rng.choice(others_words)
     )
-    if new.lower() in text.lower():
+    if whole(new, language).search(text):
         return None
     return whole(match[0], language).sub(new.replace("\\", r"\\"), text), kind
 
 
+@cache
 def whole(word: str, language: str) -> re.Pattern[str]:
     """Return what finds a word where it stands as a word."""
     return re.compile(re.escape(word) if language == "zh" else rf"(?<![\w'-]){re.escape(word)}(?![\w'-])")

@@ -1,5 +1,6 @@
 """Slots whose values are made, not listed: numbers with their units, days, times, codes and rare signs."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -10,6 +11,8 @@ Spellings = tuple[str, ...]
 Units = tuple[tuple[str, ...], ...]
 Make = Callable[[Random], Spellings]
 
+NEARBY_SHARE = 0.5
+NEARBY = ("version", "amount", "percentage", "year", "unit", "identifier")
 ENGLISH = "zero one two three four five six seven eight nine ten eleven twelve"
 CHINESE = "零一二三四五六七八九"
 MONTHS = "January February March April May June July August September October November December"
@@ -305,6 +308,15 @@ def digit_changed(text: str, rng: Random) -> str:
     return text[:at] + rng.choice([digit for digit in "123456789" if digit != text[at]]) + text[at + 1 :]
 
 
+def nearby(spellings: Spellings, rng: Random) -> Spellings | None:
+    """Return the spellings with one digit changed in all of them, or None where their digits differ."""
+    digits = re.search(r"\d+(?:\.\d+)*", spellings[0])
+    if digits is None or not all(digits[0] in spelling for spelling in spellings):
+        return None
+    changed = digit_changed(digits[0], rng)
+    return tuple(spelling.replace(digits[0], changed) for spelling in spellings)
+
+
 @dataclass(slots=True)
 class Made:
     """A slot with made values; siblings are made anew, or by changing a character of a code."""
@@ -321,6 +333,9 @@ class Made:
         """Return a value that has no spelling in common with this one."""
         if self.coded and rng.random() < 0.7:
             return replace(value, spellings=(digit_changed(value.spellings[0], rng),))
+        near = nearby(value.spellings, rng) if self.kind in NEARBY and rng.random() < NEARBY_SHARE else None
+        if near:
+            return replace(value, spellings=near)
         for _ in range(20):
             spellings = self.make(rng)
             if not set(spellings) & set(value.spellings):
