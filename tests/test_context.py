@@ -64,13 +64,52 @@ def test_the_same_last_turn_in_another_conversation_misses(client: CacheClient) 
 
 
 def test_one_turn_that_differs_is_enough(client: CacheClient) -> None:
-    long = [*PARIS, *user("thanks"), *assistant("you are welcome")]
+    long = [*PARIS, *user("and its rivers?"), *assistant("the Seine")]
     client.insert((long + user("why?"), "a"))
     for place in range(len(long)):
         other = [dict(turn) for turn in long]
         other[place]["content"] = "something else"
         assert client.query(other + user("why?"))["veto"] == "context"
     assert is_hit(client.query(long + user("why?" + NEAR)))
+
+
+HELLO = [*user("Hello!"), *assistant("Hi there! How can I help you today?")]
+THANKS = [*user("thank you"), *assistant("You're welcome!")]
+NI_HAO = [*user("你好"), *assistant("您好！请问有什么可以帮您？")]
+
+
+@pytest.mark.parametrize("polite", [HELLO, HELLO[:1], NI_HAO, [*HELLO, *NI_HAO]])
+@pytest.mark.parametrize("last", ["how big is it?", "how big is it?" + NEAR])
+def test_greetings_and_thanks_make_no_other_conversation(
+    client: CacheClient, polite: list[Json], last: str
+) -> None:
+    client.insert((PARIS + user("how big is it?"), "105 km2"))
+    assert client.query(polite + PARIS + THANKS + user(last))["answer"] == "105 km2"
+    assert_miss(client.query(polite + ROME + THANKS + user(last)))
+    client.insert((polite + user("where is the Louvre?"), "in Paris"))
+    assert client.query(user("where is the Louvre?" + NEAR))["answer"] == "in Paris"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        HELLO[:1] + assistant("Hi! Your number is 4711."),
+        HELLO[:1] + assistant("Hi! Shall we speak about the red one or about the blue one?"),
+        user("Hello, I am Bob") + HELLO[1:],
+        assistant("Hello!"),
+    ],
+)
+def test_a_greeting_that_says_more_is_a_turn(client: CacheClient, said: list[Json]) -> None:
+    client.insert((PARIS + user("why?"), "a"))
+    assert_miss(client.query(said + PARIS + user("why?"), threshold=0))
+
+
+def test_long_turns_that_are_equal_are_no_difference(client: CacheClient) -> None:
+    story = assistant("A city has grown here since the Romans came. " * 40)
+    client.insert((PARIS + user("a story") + story + user("why?"), "a"))
+    assert client.query(REPHRASED + user("a story") + story + user("why?" + NEAR))["answer"] == "a"
+    other = assistant("A town has stood here since the Greeks left. " * 40)
+    assert client.query(PARIS + user("a story") + other + user("why?"))["veto"] == "context"
 
 
 def test_more_or_fewer_turns_are_another_conversation(client: CacheClient) -> None:
