@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from modelcache.slots.characters import ONLY_SIMPLIFIED, ONLY_TRADITIONAL
+
 # Other scripts are of one language each, or of some that are not told apart.
 SCRIPTS = {
     "latin": "[a-zA-Z\u00c0-\u024f\u1e00-\u1eff]",
@@ -122,20 +124,8 @@ def _prevailing(letters: Counter[str]) -> str:
 
 def _han_script(text: str) -> str:
     """Tell simplified from traditional characters, "han" where there are too few of either."""
-    simplified = traditional = 0
-    for char in text:
-        if "\u3400" <= char <= "\u9fff":
-            simple, full = _encodes(char, "gb2312"), _encodes(char, "big5")
-            simplified += simple and not full
-            traditional += full and not simple
+    used = set(text)
+    simplified, traditional = len(used & ONLY_SIMPLIFIED), len(used & ONLY_TRADITIONAL)
     if not min(simplified, traditional) and max(simplified, traditional) >= LEAST_OTHER_HAN:
         return "simplified" if simplified else "traditional"
     return "han"
-
-
-def _encodes(char: str, codec: str) -> bool:
-    try:
-        char.encode(codec)
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -172,7 +172,8 @@ class Reader:
         )
 
     def _is_unit(self, word: str) -> bool:
-        return word in self.tables.after_number.following or word in self.tables.spellings.following
+        nodes = (self.tables.after_number.following.get(word), self.tables.spellings.following.get(word))
+        return any(mark.rule in MEASURED for node in nodes if node for mark in node.marks or ())
 
     def _spellings(
         self, tokens: list[Token], numbers: NumberReader, measures: dict[Measure, set[str]]

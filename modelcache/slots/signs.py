@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from modelcache.slots.characters import COMMON
 from modelcache.slots.tokens import ACCENTED, HAN
 
 QUOTES = "\"'`“”‘’„«»‹›「」『』《》〈〉"
@@ -27,6 +28,7 @@ EMOTICON = re.compile(r"(?:(?<=[\s\w.,!?。，！？])|^)(?:[:;=]['-]?[)(DPp]+(?
 SUPERSCRIPT = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207f]+")
 FRACTION = re.compile("(?P<digit>[0-9])?(?P<sign>[\u00bc-\u00be\u2150-\u215e])")
 # Signs that NFKC would take for the letters and digits in them.
+NO_LETTER = re.compile("[^a-z0-9]+")
 ENCLOSED = re.compile("([\u2460-\u24ff\u2776-\u2793\u3200-\u33ff\U0001f100-\U0001f2ff])")
 DATE = re.compile(r"(?<!\d)(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})(?!\d)")
 BETWEEN_DIGITS = str.maketrans("×÷−⁄–—~", "*/-/---")
@@ -54,20 +56,6 @@ FOREIGN = re.compile(
     rf"[^\W\d_a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff{HAN}\u3005\u3040-\u30ff\uac00-\ud7a3]"
 )
 LONE_ACCENTED = re.compile("(?<![^\\W_])[\u00c0-\u024f](?![^\\W_])")
-
-
-def _common_han() -> frozenset[str]:
-    """Return the characters of everyday use, as GB 2312 and Big5 list them in their first levels."""
-    found: set[str] = set()
-    for codec, leads, trails in (
-        ("gb2312", range(0xB0, 0xD8), range(0xA1, 0xFF)),
-        ("big5", range(0xA4, 0xC7), range(0x40, 0xFF)),
-    ):
-        found.update(bytes((lead, trail)).decode(codec, "ignore") for lead in leads for trail in trails)
-    return frozenset(char for char in found if len(char) == 1)
-
-
-COMMON_HAN = _common_han()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +148,8 @@ def _folded(text: str) -> str:
 
 def _letters(text: str) -> str:
     """Return letters and digits in a row, without case and accents."""
+    if text.isascii():
+        return NO_LETTER.sub("", text.lower())
     if ACCENTED.search(text):
         text = unicodedata.normalize("NFD", text)
     return "".join([char for char in text.lower() if char.isalnum()])
@@ -333,9 +323,9 @@ def _lines(text: str) -> tuple[int, ...]:
 def _characters(text: str) -> frozenset[str]:
     """Return characters out of common use, and letters of a script that the text is not written in."""
     foreign = FOREIGN.findall(text)
-    if len(foreign) * 2 > sum(map(str.isalpha, text)):
+    if foreign and len(foreign) * 2 > sum(map(str.isalpha, text)):
         foreign = []
-    rare = [char for char in text if char > "\u3400" and char not in COMMON_HAN and _is_han(char)]
+    rare = [char for char in set(text) - COMMON if _is_han(char)]
     return frozenset([*foreign, *rare, *LONE_ACCENTED.findall(text)])
 
 
