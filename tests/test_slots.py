@@ -47,6 +47,39 @@ def test_other_wordings_pass() -> None:
     assert len(refused) <= 0.02 * len(AGREE)
 
 
+SIGNS_DIFFER = [
+    tuple(line.split("\t")) for line in (DATA / "signs_differ.tsv").read_text("utf-8").splitlines()
+]
+SIGNS_AGREE = [tuple(line.split("\t")) for line in (DATA / "signs_agree.tsv").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(("rule", "asked", "cached"), SIGNS_DIFFER)
+def test_what_a_model_hardly_sees_tells_apart(rule: str, asked: str, cached: str) -> None:
+    assert rule in GUARD.differences(asked, cached)
+    assert rule in GUARD.differences(cached, asked)
+
+
+@pytest.mark.parametrize(("asked", "cached"), SIGNS_AGREE)
+def test_form_does_not_tell_apart(asked: str, cached: str) -> None:
+    assert GUARD.differences(asked, cached) == []
+    assert GUARD.differences(cached, asked) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "cached", "veto"),
+    [
+        ("a:\n  b: 1\n  c: 2", "a:\n  b: 1\nc: 2", "space"),
+        ("a:\n  b: 1\n  c: 2", "a:\n    b: 1\n    c: 2", ""),
+        ("  a:\n    b: 1", "a:\n  b: 1", ""),
+        ("Is this\nfine?", "Is this fine?", ""),
+        ("What does rm -r ./ out do?", "What does rm -r ./out do?", "space"),
+        ("What is len(' ')?", "What is len('  ')?", "quoted"),
+    ],
+)
+def test_space_speaks_in_code_only(asked: str, cached: str, veto: str) -> None:
+    assert GUARD.compare(asked, cached) == veto
+
+
 @pytest.mark.parametrize(
     ("asked", "cached", "veto"),
     [
@@ -371,6 +404,7 @@ def test_own_tables_add_to_the_shipped_ones(
         ("[inflected]\nx = [['turn …'], ['a']]", "must stand between two words"),
         ("[degrees]\npairs = ['abc']", "degrees.pairs must be pairs of characters"),
         ("[degrees]\nmiddle = ['a']", "[degrees] has no list 'middle'"),
+        ("[written-in]\nen = ['the']", "written-in.en must be text"),
         ("[surnames]\ncharacters = 1", "surnames.characters must be text"),
         ("off = 'number'", "off must be a list of words"),
     ],

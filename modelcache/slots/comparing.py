@@ -3,11 +3,15 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from modelcache.slots.asking import person_differs
 from modelcache.slots.clock import unlike
 from modelcache.slots.directions import change_places
 from modelcache.slots.durations import Duration, agreed
+from modelcache.slots.identifiers import identifiers_differ
+from modelcache.slots.languages import languages_differ
 from modelcache.slots.places import change, other_is_asked_for
 from modelcache.slots.reading import Slots, stem_of
+from modelcache.slots.signs import differing
 from modelcache.slots.tables import Tables
 from modelcache.slots.tokens import SMALL_WORDS
 
@@ -18,7 +22,6 @@ ALIKE_NAMES = 0.5
 ALIKE_DIRECTION_HAN = 0.5
 ALIKE_ONE_SIDED = 0.5
 ALIKE_COUNTED = 0.75
-ALIKE_QUESTION_HAN = 0.3
 # How many further words, or Chinese characters, may be one text's own: a sentence more is another story.
 FURTHER_WORDS = 2
 FURTHER_HAN = 3
@@ -30,7 +33,7 @@ NAME_ENDINGS = frozenset({"on", "son", "ton", "man", "mann", "er", "ers", "y", "
 # A year, whether a text calls it one or not.
 YEAR = re.compile("(?:19|20)[0-9]{2}")
 # Rules that are not decided by one side's value missing on the other.
-SEPARATE = frozenset({"name", "negation", "question"})
+SEPARATE = frozenset({"name", "negation"})
 
 
 def difference(asked: Slots, cached: Slots, tables: Tables) -> str:
@@ -58,6 +61,9 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
         if amount in cached.measures and not units & cached.measures[amount]:
             yield amount[0]
     akin = _likeness(asked.content, cached.content)
+    yield from differing(
+        asked.signs, cached.signs, same_content=akin == 1 and bool(asked.content), alike=alike >= ALIKE
+    )
     near_enough = max(alike, akin) >= (ALIKE_DIRECTION_HAN if chinese else ALIKE)
     if (
         (near_enough and change_places(asked.links, cached.links))
@@ -79,8 +85,16 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
     near = akin >= ALIKE and further <= (FURTHER_HAN if chinese else FURTHER_DENIED)
     if (close and _negation_differs(asked, cached)) or (near and _denial_differs(asked, cached)):
         yield "negation"
-    if (close or (chinese and alike >= ALIKE_QUESTION_HAN)) and _question_differs(asked, cached):
-        yield "question"
+    # Where both say which language they want, it is the rule of that name that tells.
+    wanted = _of(asked, "language") & _of(cached, "language")
+    if not wanted and languages_differ(asked.language, cached.language):
+        yield "written-in"
+    if identifiers_differ(asked.identifiers, cached.identifiers, asked.words, cached.words):
+        yield "identifier"
+    if asked.mentioned - cached.mentioned and cached.mentioned - asked.mentioned:
+        yield "mention"
+    if person_differs(asked.voice, cached.voice):
+        yield "whom"
 
 
 def _likeness(words: frozenset[str], other_words: frozenset[str]) -> float:
@@ -175,12 +189,6 @@ def _denial_differs(asked: Slots, cached: Slots) -> bool:
         if one.denied & other.content and "words" not in _of(other, "negation") and not may_deny:
             return True
     return False
-
-
-def _question_differs(asked: Slots, cached: Slots) -> bool:
-    """Tell two kinds of question apart; agreeing in one kind is enough."""
-    ours, theirs = _of(asked, "question"), _of(cached, "question")
-    return bool(ours and theirs) and not ours & theirs and "any" not in ours | theirs
 
 
 def _names_differ(asked: Slots, cached: Slots, chinese: bool) -> bool:

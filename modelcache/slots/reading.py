@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from modelcache.slots.asking import kinds_of, parts_of
+from modelcache.slots.asking import Voice, voice_of, word_asked_about
 from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.durations import Duration, durations_of
+from modelcache.slots.identifiers import Identifiers, identifiers_of
+from modelcache.slots.languages import Language, language_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import HEADS, NumberReader
 from modelcache.slots.places import Places, Role, places_of, role_of
+from modelcache.slots.signs import Signs, signs_of
 from modelcache.slots.tables import SIDES, STATE, Mark, Node, Tables
 from modelcache.slots.tokens import FORM_WORDS, HAN, SMALL_HAN, Token, tokens_of
 
@@ -40,6 +43,8 @@ MEASURED = frozenset({"unit", "currency"})
 SIGNS = frozenset("$€£¥₹")
 ASKING_AMOUNT = frozenset({"many", "少", "几"})
 ASKED = "?"
+# So many words in Latin letters begin a text that is not in Chinese, whatever it quotes.
+LEADING_WORDS = 3
 
 Axis = tuple[str, str]
 Measure = tuple[str, str]
@@ -79,6 +84,12 @@ class Slots:
     """Stems of what stands behind a negation."""
     han: str
     """The Chinese characters, in order."""
+    signs: Signs
+    identifiers: Identifiers
+    mentioned: frozenset[str]
+    """What is said of a word that is asked about."""
+    voice: Voice
+    language: Language
 
 
 class Reader:
@@ -90,6 +101,7 @@ class Reader:
 
     def read(self, text: str) -> Slots:
         """Find the slots of a text."""
+        signs = signs_of(text[:LONGEST])
         text = ASKING.sub("", text[:LONGEST])
         tokens = tokens_of(text)
         numbers = NumberReader(tokens)
@@ -132,12 +144,8 @@ class Reader:
         han = "".join([token.text for token in tokens if token.kind == "han"])
         if letters := _letters(tokens, bool(han)):
             values["letter", "letter"] = letters
-        if han:
-            kinds = kinds_of(text, han, frozenset(values.get(("question", "question"), ())))
-            values["question", "question"] = set(kinds)
-            if "意思" in han:
-                values["part", "part"] = set(parts_of(text))
-        names = names_of(tokens, marked, bool(han)) - self.tables.common
+        # A Chinese sentence to be translated is no Chinese question.
+        names = names_of(tokens, marked, bool(han) and not _begins_in_latin(tokens)) - self.tables.common
         return Slots(
             values={axis: frozenset(found) for axis, found in values.items() if found},
             numbers=numbers.plain,
@@ -156,7 +164,16 @@ class Reader:
             content=_content(tokens, negated | named),
             denied=frozenset(_denied(tokens, negated)),
             han=han,
+            signs=signs,
+            identifiers=identifiers_of(text, self._is_unit),
+            mentioned=word_asked_about(text, tokens),
+            voice=voice_of(tokens),
+            language=language_of(text, self.tables.small_words),
         )
+
+    def _is_unit(self, word: str) -> bool:
+        nodes = (self.tables.after_number.following.get(word), self.tables.spellings.following.get(word))
+        return any(mark.rule in MEASURED for node in nodes if node for mark in node.marks or ())
 
     def _spellings(
         self, tokens: list[Token], numbers: NumberReader, measures: dict[Measure, set[str]]
@@ -222,6 +239,11 @@ def longest(root: Node, tokens: list[Token], start: int) -> tuple[tuple[Mark, ..
         if node.marks is not None:
             marks, length = node.marks, place + 1 - start
     return marks, length
+
+
+def _begins_in_latin(tokens: list[Token]) -> bool:
+    first = tokens[:LEADING_WORDS]
+    return all(token.kind == "word" for token in first) and any(token.text in FORM_WORDS for token in first)
 
 
 def _letters(tokens: list[Token], chinese: bool) -> set[str]:

@@ -54,6 +54,8 @@ class Tables:
     surnames: set[str] = field(default_factory=set)
     common: set[str] = field(default_factory=set)
     off: set[str] = field(default_factory=set)
+    small_words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The languages that a word is a small word of."""
 
     def add(self, spelling: str, *marks: Mark, after_number: bool = False) -> None:
         """Let a spelling stand for these marks, beside those it has; … parts two words.
@@ -104,6 +106,8 @@ def _add_sections(tables: Tables, sections: Mapping[str, Any]) -> None:
                 _add_slot(tables, slot, content)
         elif name == "surnames":
             _add_surnames(tables, section)
+        elif name in ("written-in", "letters-of"):
+            _add_small_words(tables, name, section)
         else:
             raise ValueError(f"unknown table [{name}]")
 
@@ -152,6 +156,15 @@ def _add_surnames(tables: Tables, section: Any) -> None:
     if not isinstance(characters, str):
         raise ValueError("surnames.characters must be text")
     tables.surnames.update(characters)
+
+
+def _add_small_words(tables: Tables, name: str, section: Any) -> None:
+    for language, words in _table(section, name).items():
+        if not isinstance(words, str):
+            raise ValueError(f"{name}.{language} must be text")
+        for word in words.split() if name == "written-in" else words:
+            known = tables.small_words.get(word, ())
+            tables.small_words[word] = known if language in known else (*known, language)
 
 
 def _add_slot(tables: Tables, slot: str, content: Any) -> None:
