@@ -73,15 +73,16 @@ class Settings(BaseModel):
 
     embedder: str = Field(
         "auto",
-        description="`e5`, `onnx`, `text2vec`, `sentence_transformers`, `remote`, or `auto`: text2vec where "
-        "its weights are in place, otherwise e5",
+        description="`e5`, `e5-untaught`, `onnx`, `text2vec`, `sentence_transformers`, `remote`, or `auto`: "
+        "text2vec where its weights are in place, otherwise e5",
     )
     text2vec_path: Path = Field(
         Path("model/text2vec-base-chinese"), description="folder of the BERT weights of `text2vec`"
     )
     e5_path: Path | None = Field(
         None,
-        description="`e5`: folder that `python -m modelcache build-e5` wrote; empty: what is shipped",
+        description="`e5`: folder that `python -m modelcache train` or `build-e5` wrote; empty: the "
+        "shipped one",
     )
     onnx_path: Path = Field(
         Path("model/onnx"),
@@ -310,8 +311,8 @@ class Settings(BaseModel):
         512,
         ge=0,
         le=4096,
-        description="`meaning`: so many characters of the latest earlier turns are compared; turns that do "
-        "not fit, and those over `long_text_chars`, must be equal",
+        description="`meaning`: so many characters of the latest earlier turns are embedded; those that do "
+        "not fit, or are over `long_text_chars`, are compared by their texts",
     )
     context_threshold: Fraction | None = Field(
         None,

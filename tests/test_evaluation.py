@@ -166,8 +166,12 @@ def test_the_lower_the_threshold_the_more_candidates_are_judged(judge: Judge) ->
 
 def test_only_the_nearest_that_no_rule_refuses_are_read(judge: Judge) -> None:
     question = make_question("m", {}, [Message("user", "Where is the pump sold?")], make_settings({}))
-    texts = ["Where is pump 17 sold?", "Where can I buy the pump?", "Who sells the pump?", "Where to buy it?"]
-    texts[0] = "Where isn't the pump sold?"
+    texts = [
+        "Where isn't the pump sold?",
+        "Which shop sells the pump?",
+        "Where do they sell the pump?",
+        "Pump where?",
+    ]
     found = [
         candidate(0.95 - number / 100, f"f{number}", number, f"user###{text}")
         for number, text in enumerate(texts)

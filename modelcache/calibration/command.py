@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="labelled pairs, as `evaluate` takes them; may be repeated: each file counts as much as another",
+        help="labelled pairs, as `evaluate` takes them; may be repeated, and no file outweighs all others",
     )
     parser.add_argument(
         "--from-log",
@@ -85,9 +85,8 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
         curves = {"log": _logged(settings, asked.model)}
     else:
         curves, tables = _of_pairs(settings, asked)
-    recommended = {
-        name: one.recommended(asked.wrong_share, asked.wrong_share_in_one) for name, one in curves.items()
-    }
+    limits = curve.recommended_together(curves, asked.wrong_share, asked.wrong_share_in_one)
+    recommended = {name: one.at(limits[name]) for name, one in curves.items()}
     for name, one in curves.items():
         _print(name, one, recommended[name], asked.wrong_share)
     if tables is not None:
@@ -139,10 +138,12 @@ def fitted(
         own = [one for one in seen if one.language == name]
         languages[name] = fit(own if len(own) >= LEAST_PAIRS else seen)
     tables = {"format": FORMAT, "embedder": embedder, "reader": reader.name, "languages": languages}
-    for name, rated in _curves(seen, Confidence(tables, reader, embedder)).items():
-        languages[name]["threshold"] = round(rated.recommended(*wrong_shares).threshold, 4)
-    for name, rated in _curves(seen, Confidence(tables, reader, UNKNOWN)).items():
-        languages[name]["alone"]["threshold"] = round(rated.recommended(*wrong_shares).threshold, 4)
+    curves = _curves(seen, Confidence(tables, reader, embedder))
+    for name, limit in curve.recommended_together(curves, *wrong_shares).items():
+        languages[name]["threshold"] = limit
+    curves = _curves(seen, Confidence(tables, reader, UNKNOWN))
+    for name, limit in curve.recommended_together(curves, *wrong_shares).items():
+        languages[name]["alone"]["threshold"] = limit
     return tables
 
 

@@ -1,7 +1,8 @@
 """What each threshold costs and brings: how many hits are wrong, and how much is found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 # A few hits alone prove little: a suite with fewer is counted with the others only.
 LEAST_HITS = 20
 STEPS = 500
+LIMITS = [round(0.4 + 0.005 * step, 3) for step in range(119)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +98,40 @@ def draw(curves: Mapping[str, Rated], path: Path) -> None:
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def recommended_together(
+    curves: Mapping[str, Rated], most_wrong: float, most_wrong_in_one: float
+) -> dict[str, float]:
+    """Return a threshold for each language: most is found, and no more is wrong in all and in any suite.
+
+    Where no thresholds leave so few, each language has the one that leaves fewest.
+    """
+    names = list(curves)
+    suites = sorted({suite for one in curves.values() for suite in one.suites.tolist()})
+    counted = [np.array([[*_counts(one, limit, suites)] for limit in LIMITS]) for one in curves.values()]
+    same = [max(1, one.same.sum()) for one in curves.values()]
+    best = -1.0
+    limits: list[float] = []
+    for places in product(range(len(LIMITS)), repeat=len(names)):
+        chosen = [counts[place] for counts, place in zip(counted, places, strict=True)]
+        right, wrong = np.sum(chosen, axis=0).T
+        hits = right + wrong
+        in_one = (wrong > most_wrong_in_one * hits) & (hits >= LEAST_HITS)
+        if not right.sum() or wrong.sum() > most_wrong * hits.sum() or in_one.any():
+            continue
+        found = float(sum(counts[:, 0].sum() / of for counts, of in zip(chosen, same, strict=True)))
+        # Of thresholds that find as much, the highest.
+        if found >= best:
+            best, limits = found, [LIMITS[place] for place in places]
+    if not limits:
+        shares = most_wrong, most_wrong_in_one
+        return {name: one.recommended(*shares).threshold for name, one in curves.items()}
+    return dict(zip(names, limits, strict=True))
+
+
+def _counts(rated: Rated, limit: float, suites: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Give right and wrong hits of each suite."""
+    for suite in suites:
+        point = rated.at(limit, suite)
+        yield point.right, point.wrong

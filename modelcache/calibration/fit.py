@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 from modelcache.calibration.reading import Seen
 from modelcache.decision.confidence import LanguageModel
 
+# The largest suites would decide alone.
+MOST_OF_A_SUITE = 500
 # The weights are pulled to nothing by as much as so few pairs pull elsewhere.
 STRENGTH = 1e-3
 # Cosines of questions lie in a narrow band: centred and widened, a step in them is as large as one in odds.
@@ -26,15 +28,15 @@ Floats = NDArray[np.float64]
 def fit(seen: Sequence[Seen]) -> dict[str, Any]:
     """Return what ``LanguageModel`` takes, but for its thresholds.
 
-    Each suite counts as much as any other, however many pairs it has. No weight is negative: likeness never
-    speaks against a pair.
+    A suite counts by its pairs, up to so many. No weight is negative: likeness never speaks against a pair.
     """
     fitted = [one for one in seen if one.is_fitted]
     labels = np.array([one.pair.same for one in fitted], float)
     odds = np.array([one.log_odds for one in fitted], float)
     cosines = (np.array([one.cosine for one in fitted]) - CENTRE) / WIDTH
     counts = Counter(one.suite for one in fitted)
-    weights = np.array([1 / counts[one.suite] for one in fitted]) / len(counts)
+    weights = np.array([min(1.0, MOST_OF_A_SUITE / counts[one.suite]) for one in fitted])
+    weights /= weights.sum()
     read, cosine, base = _logistic(np.stack([odds, cosines], axis=1), labels, weights)
     alone, base_alone = _logistic(odds[:, None], labels, weights)
     unread, base_unread = _logistic(cosines[:, None], labels, weights)
