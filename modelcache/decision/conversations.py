@@ -1,19 +1,24 @@
 """Whether an entry belongs to the conversation that a question is asked in, or the question needs none."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modelcache.decision.confidence import Confidence
 from modelcache.decision.standing import Standing
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import SYSTEM, Message, Question, normalise, told_in
+from modelcache.processor.pre import SYSTEM, Message, Question, embedded_places, normalise, told_in
 from modelcache.processor.small_talk import Turns
 from modelcache.slots.guard import SlotGuard
+from modelcache.slots.tokens import words_of
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 CONTEXT = "context"
+# From which confidence on earlier questions count as the same that got one and the same reply.
+LIKELY = 0.5
 USER = "user"
 ASSISTANT = "assistant"
 # What a conversation is about is read from the beginnings of its latest turns, so that the cost is bounded.
@@ -35,13 +40,15 @@ class Conversations:
         standing: Standing,
         threshold: float,
         answered: float,
+        embedded: Callable[[Turns], tuple[int, ...]],
         confidence: Confidence | None = None,
     ) -> None:
         """``threshold`` is the cosine from which on two earlier turns count as the same.
 
-        ``answered`` is that of a user's turns which got one and the same reply. With a confidence, turns
-        under them are read, and so are those that were not embedded.
+        ``answered`` is that of a user's turns which got one and the same reply. With a confidence, that
+        decides instead. ``embedded`` tells the places of the turns that are embedded.
         """
+        self._embedded = embedded
         self._slot_guard = slot_guard
         self._standing = standing
         self._threshold = threshold
@@ -56,10 +63,12 @@ class Conversations:
         calibrated: Thresholds,
         confidence: Confidence | None = None,
     ) -> "Conversations":
-        """Take the embedder's calibrated thresholds, unless the settings name one for all turns."""
+        """Take the confidence or the embedder's calibrated thresholds, unless the settings name one cosine."""
         own = settings.context_threshold
         context, answered = (calibrated.context, calibrated.answered) if own is None else (own, own)
-        return cls(slot_guard, Standing.shipped(), context, answered, confidence)
+        embedded = partial(embedded_places, settings=settings)
+        rated_by = confidence if own is None else None
+        return cls(slot_guard, Standing.shipped(), context, answered, embedded, rated_by)
 
     def veto(self, question: Question, candidate: Candidate) -> str:
         """Return the rule that refuses the candidate of a question with earlier turns, "" if none does.
@@ -76,7 +85,9 @@ class Conversations:
         rule = self._slot_guard.compare(asked[-1][1], cached[-1][1])
         if rule:
             return rule
-        similarities = dict(zip(question.context_places, candidate.context_similarities, strict=False))
+        similarities: dict[int, float] = {}
+        if candidate.context_similarities and self._embedded(cached) == question.context_places:
+            similarities = dict(zip(question.context_places, candidate.context_similarities, strict=True))
         for place in range(len(asked) - 1):
             if not self._is_same_turn(asked, cached, place, similarities.get(place)):
                 return CONTEXT
@@ -87,16 +98,20 @@ class Conversations:
         ours, theirs = normalise(asked[place][1]), normalise(cached[place][1])
         if ours == theirs:
             return True
+        # "Option 1 is …, option 2 is …", exchanged: what follows may speak of the second.
+        if sorted(words_of(ours)) == sorted(words_of(theirs)) and words_of(ours) != words_of(theirs):
+            return False
         if self._slot_guard.compare(ours, theirs):
             return False
-        told = self._answered if _got_one_reply(asked, cached, place) else self._threshold
-        # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
-        if similarity is not None and max(0.0, round(similarity, 6)) >= told:
-            return True
+        answered_alike = _got_one_reply(asked, cached, place)
         if self._confidence is None:
-            return False
+            told = self._answered if answered_alike else self._threshold
+            # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
+            return similarity is not None and max(0.0, round(similarity, 6)) >= told
         limit = self._confidence.threshold(ours, embedded=similarity is not None)
-        return self._confidence.rate(ours, theirs, similarity) >= limit
+        return self._confidence.rate(ours, theirs, similarity) >= (
+            min(limit, LIKELY) if answered_alike else limit
+        )
 
     def stands_alone(self, question: Question) -> bool:
         """Tell whether a question has earlier turns and means the same without them; in doubt it does not."""

@@ -127,8 +127,8 @@ class SSDataManager:
     ) -> list[Candidate]:
         """Return up to ``k`` live entries of the partition, nearest first, read together with their rows.
 
-        ``context`` is (turns, dimension), one or more: the embeddings of the question's earlier turns, of
-        which the partition's entries have as many. Nearest then is what is like in these and the last turn.
+        ``context`` is (turns, dimension), one or more: the embeddings of the question's earlier turns, as far
+        as they are embedded. Nearest then is what is like in these and the last turn.
         """
         collection = self._usable_collection(model)
         sought = embedding if context is None else index_vector(embedding, context)
@@ -137,20 +137,21 @@ class SSDataManager:
             hits = self.vectors.search(collection, partition, sought, wanted)
             live = self._live_among(hits, partition, k)
             if len(live) >= k or len(hits) < wanted:
-                return live[:k] if context is None else self._told_apart(live[:k], embedding, context)
+                return [self._told_apart(one, embedding, context) for one in live[:k]]
             wanted *= WIDEN_BY
 
     def _told_apart(
-        self, candidates: Sequence[Candidate], embedding: Embeddings, context: Embeddings
-    ) -> list[Candidate]:
-        """Compare the last turns and the earlier ones each by themselves."""
-        kept = [from_bytes(one.entry.embedding).reshape(-1, len(embedding)) for one in candidates]
-        return [
-            Candidate(
-                candidate.entry, float(own[0] @ embedding), tuple((own[1:] * context).sum(axis=1).tolist())
-            )
-            for candidate, own in zip(candidates, kept, strict=True)
-        ]
+        self, candidate: Candidate, embedding: Embeddings, context: Embeddings | None
+    ) -> Candidate:
+        """Compare the last turns by themselves and, where both have as many that are embedded, the others."""
+        kept = candidate.entry.embedding
+        if context is None and len(kept) <= embedding.nbytes:
+            return candidate
+        own = from_bytes(kept).reshape(-1, len(embedding))
+        earlier: tuple[float, ...] = ()
+        if context is not None and len(own) == len(context) + 1:
+            earlier = tuple((own[1:] * context).sum(axis=1).tolist())
+        return Candidate(candidate.entry, float(own[0] @ embedding), earlier)
 
     def _live_among(self, hits: Sequence[VectorHit], partition: str, k: int) -> list[Candidate]:
         """Return the nearest of these whose rows are live, at least ``k`` if there are so many."""

@@ -86,8 +86,7 @@ def make_question(
     said = [message for message in messages if message.role != SYSTEM]
     turns = _telling(said) if by_meaning else said
     *earlier, last = turns
-    context = _recent_turns(earlier, settings) if by_meaning else []
-    places = [place for place, turn in enumerate(turns) if any(turn is one for one in context)]
+    places = embedded_places([(turn.role, turn.content) for turn in turns], settings) if by_meaning else ()
     equal: list[object] = []
     system: list[object] = []
     compared: list[Message] = []
@@ -115,7 +114,7 @@ def make_question(
         dialogue=splice(messages),
         messages=tuple(messages),
         turns=tuple((turn.role, turn.content) for turn in turns) if compared == [last] else (),
-        context_places=tuple(places),
+        context_places=places,
         without_context=partition(system) if by_meaning and earlier else "",
     )
 
@@ -127,18 +126,19 @@ def _is_spliced(message: Message, settings: "Settings") -> bool:
     return settings.conversation == "splice"
 
 
-def _recent_turns(earlier: Sequence[Message], settings: "Settings") -> list[Message]:
-    """Choose the turns to embed, oldest first: the latest short ones, as many as there is room for."""
+def embedded_places(turns: Sequence[tuple[str, str]], settings: "Settings") -> tuple[int, ...]:
+    """Return which turns before the last are embedded: the latest short ones, as far as there is room."""
     room = settings.context_chars
-    chosen: list[Message] = []
-    for turn in reversed(earlier):
-        length = len(turn.content.strip())
-        if turn.role in SPOKEN_ROLES and 0 < length <= min(room, settings.long_text_chars):
-            chosen.append(turn)
+    places: list[int] = []
+    for place in reversed(range(len(turns) - 1)):
+        role, content = turns[place]
+        length = len(content.strip())
+        if role in SPOKEN_ROLES and 0 < length <= min(room, settings.long_text_chars):
+            places.append(place)
             room -= length
-            if len(chosen) == CONTEXT_TURNS:
+            if len(places) == CONTEXT_TURNS:
                 break
-    return chosen[::-1]
+    return tuple(reversed(places))
 
 
 def _telling(said: Sequence[Message]) -> list[Message]:
