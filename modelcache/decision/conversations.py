@@ -63,7 +63,7 @@ class Conversations:
         calibrated: Thresholds,
         confidence: Confidence | None = None,
     ) -> "Conversations":
-        """Take the confidence or the embedder's calibrated thresholds, unless the settings name one cosine."""
+        """Take the confidence or the embedder's thresholds, unless the settings name a cosine."""
         own = settings.context_threshold
         context, answered = (calibrated.context, calibrated.answered) if own is None else (own, own)
         embedded = partial(embedded_places, settings=settings)

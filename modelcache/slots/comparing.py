@@ -9,6 +9,7 @@ from modelcache.slots.directions import change_places
 from modelcache.slots.durations import Duration, agreed
 from modelcache.slots.identifiers import identifiers_differ
 from modelcache.slots.languages import languages_differ
+from modelcache.slots.payload import payloads_differ
 from modelcache.slots.places import change, other_is_asked_for
 from modelcache.slots.reading import Slots, stem_of
 from modelcache.slots.signs import differing
@@ -95,6 +96,8 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
         yield "mention"
     if person_differs(asked.voice, cached.voice):
         yield "whom"
+    if payloads_differ(asked.payload, cached.payload):
+        yield "payload"
 
 
 def _likeness(words: frozenset[str], other_words: frozenset[str]) -> float:

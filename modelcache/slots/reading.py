@@ -15,6 +15,7 @@ from modelcache.slots.identifiers import Identifiers, identifiers_of
 from modelcache.slots.languages import Language, language_of
 from modelcache.slots.names import names_of, persons_before_address, titles_of
 from modelcache.slots.number_reading import HEADS, NumberReader
+from modelcache.slots.payload import payload_of
 from modelcache.slots.places import Places, Role, places_of, role_of
 from modelcache.slots.signs import Signs, signs_of
 from modelcache.slots.tables import SIDES, STATE, Mark, Node, Tables
@@ -90,6 +91,8 @@ class Slots:
     """What is said of a word that is asked about."""
     voice: Voice
     language: Language
+    payload: frozenset[str]
+    """The words of what the text hands on to be worked on."""
 
 
 class Reader:
@@ -101,7 +104,7 @@ class Reader:
 
     def read(self, text: str) -> Slots:
         """Find the slots of a text."""
-        signs = signs_of(text[:LONGEST])
+        signs, payload = signs_of(text[:LONGEST]), payload_of(text)
         text = ASKING.sub("", text[:LONGEST])
         tokens = tokens_of(text)
         numbers = NumberReader(tokens)
@@ -169,6 +172,7 @@ class Reader:
             mentioned=word_asked_about(text, tokens),
             voice=voice_of(tokens),
             language=language_of(text, self.tables.small_words),
+            payload=payload,
         )
 
     def _is_unit(self, word: str) -> bool:
