@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
-from modelcache.decision.factory import make_judge, make_reader
+from modelcache.decision.factory import make_judge, open_confidence
 from modelcache.decision.feedback import FeedbackRule
 from modelcache.decision.judge import Judge
 from modelcache.decision.rerank import Reranker
@@ -53,15 +53,13 @@ class Cache:
         slot_guard = SlotGuard.from_settings(settings)
         reranker = Reranker.from_settings(settings)
         embedder = embedder or get_embedder(settings)
-        reader = make_reader(settings, embedder)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
         try:
-            if reader is not None:
-                reader.open()
+            confidence = open_confidence(settings, embedder)
             if reranker is not None:
                 reranker.open()
-            judge = make_judge(settings, embedder, evaluation, slot_guard, reader, reranker)
+            judge = make_judge(settings, embedder, evaluation, slot_guard, confidence, reranker)
             data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
             data_manager.open()
         except BaseException:

@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcache.__main__ import main
-from modelcache.calibration import command
 from modelcache.calibration.curve import Rated
 from modelcache.calibration.pairs import read_pairs
-from modelcache.decision.confidence import FORM_ONLY, FORMAT, SHIPPED, Confidence, LanguageModel
-from modelcache.decision.factory import load_confidence
+from modelcache.decision.confidence import FORM_ONLY, Confidence, LanguageModel
+from modelcache.decision.factory import SHIPPED, open_confidence
 from modelcache.decision.form import differ_in_form_only
 from modelcache.decision.wording import shipped_wording
 from modelcache.embedding.e5 import E5Embedder
@@ -23,23 +22,30 @@ from modelcache.manager.factory import get_scalar_store
 from modelcache.manager.names import model_key
 from modelcache.manager.scalar_data.base import Tally
 from modelcache.settings import load_settings, make_settings
-from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from tests.hash_embedder import HashEmbedder
 
 
 @pytest.fixture(scope="module")
-def reader() -> Iterator[ParaphraseReader]:
-    reader = ParaphraseReader()
-    reader.open()
-    yield reader
-    reader.close()
+def e5() -> Iterator[E5Embedder]:
+    embedder = E5Embedder()
+    embedder.open()
+    yield embedder
+    embedder.close()
 
 
 @pytest.fixture(scope="module", params=["its own embedder", "another one"])
-def shipped(request: pytest.FixtureRequest, reader: ParaphraseReader) -> Confidence:
-    tables = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    embedder = tables["embedder"] if request.param == "its own embedder" else "another"
-    return Confidence.load(SHIPPED, reader, embedder)
+def shipped(request: pytest.FixtureRequest, e5: E5Embedder) -> Iterator[Confidence]:
+    embedder = e5 if request.param == "its own embedder" else Searching()
+    confidence = open_confidence(make_settings({}), embedder)
+    assert confidence is not None
+    yield confidence
+    confidence.close()
+
+
+class Searching(HashEmbedder):
+    """One whose cosines say nothing of meaning, beside which the shipped models decide."""
+
+    is_read = True
 
 
 def tables(**changes: Any) -> dict[str, Any]:
@@ -48,7 +54,6 @@ def tables(**changes: Any) -> dict[str, Any]:
         "read": 1.0,
         "cosine": 10.0,
         "base": -9.0,
-        "alone": {"read": 1.0, "base": 0.0, "threshold": 0.9},
         "unread": [20.0, -18.0],
         "threshold": 0.8,
         "reaching": [[0.1, 0.5], [0.9, 0.8]],
@@ -66,9 +71,7 @@ def tables(**changes: Any) -> dict[str, Any]:
 def test_likeness_never_speaks_against_a_pair(
     log_odds: float, more: float, cosine: float, nearer: float, read: float, weight: float
 ) -> None:
-    alone = {"read": read, "base": 0.0, "threshold": 0.9}
-    model = LanguageModel(tables(read=read, cosine=weight, unread=[weight, 0.0], alone=alone))
-    assert model.confidence(log_odds, None) <= model.confidence(log_odds + more, None)
+    model = LanguageModel(tables(read=read, cosine=weight, unread=[weight, 0.0]))
     own = model.confidence(log_odds, cosine)
     assert 0.0 <= own <= 1.0
     assert own <= model.confidence(log_odds + more, cosine)
@@ -149,46 +152,42 @@ def test_any_text_is_rated(shipped: Confidence, asked: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 0}', '{"format": 4, "embedder": "e"}'])
-def test_a_file_that_is_no_calibration_is_said(
-    tmp_path: Path, reader: ParaphraseReader, content: str
-) -> None:
+def test_a_file_that_is_no_calibration_is_said(tmp_path: Path, e5: E5Embedder, content: str) -> None:
     path = tmp_path / "calibration.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"calibration\.json cannot be used"):
-        Confidence.load(path, reader, "e")
+        open_confidence(make_settings({"calibration": path}), e5)
 
 
-def calibration(embedder: str, reader: str) -> str:
-    languages = {"chinese": tables(), "other": tables()}
-    return json.dumps({"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages})
-
-
-def test_a_calibration_of_other_models_is_refused(tmp_path: Path, reader: ParaphraseReader) -> None:
+@pytest.mark.parametrize("kind", ["embedder", "reader"])
+def test_a_calibration_of_other_models_is_refused(tmp_path: Path, e5: E5Embedder, kind: str) -> None:
     path = tmp_path / "calibration.json"
-    settings, embedder = make_settings({"calibration": path}), HashEmbedder()
-    path.write_text(calibration("another", reader.name))
-    with pytest.raises(ConfigError, match="fitted for the embedder 'another', not 'hash-v1'"):
-        load_confidence(settings, embedder, reader)
-    path.write_text(calibration("hash-v1", "another"))
-    with pytest.raises(ConfigError, match="fitted for the reader 'another'"):
-        load_confidence(settings, embedder, reader)
-    path.write_text(calibration("hash-v1", reader.name))
-    assert load_confidence(settings, embedder, reader).threshold("a") == 0.8
+    fitted = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(fitted | {kind: "another"}))
+    with pytest.raises(ConfigError, match=f"fitted for the {kind} 'another'"):
+        open_confidence(make_settings({"calibration": path}), e5)
 
 
-def test_an_embedder_of_another_name_goes_by_the_reader_alone(reader: ParaphraseReader) -> None:
-    embedder = E5Embedder()
-    embedder.open()
-    by_both = load_confidence(make_settings({}), embedder, reader)
-    assert by_both.knows_cosines
-    embedder.name = "taught-anew"
-    alone = load_confidence(make_settings({}), embedder, reader)
-    assert not alone.knows_cosines
+def test_whoever_searches_the_cosine_of_the_taught_embedder_counts(e5: E5Embedder) -> None:
     asked, cached = "How do I open it?", "How can this be opened?"
-    assert by_both.rate(asked, cached, 0.9) > by_both.rate(asked, cached, 0.7)
-    assert alone.rate(asked, cached, 0.9) == alone.rate(asked, cached, 0.7)
-    assert by_both.rate(asked, cached, None) == alone.rate(asked, cached, None)
-    embedder.close()
+    own = open_confidence(make_settings({}), e5)
+    beside = open_confidence(make_settings({}), Searching())
+    assert own is not None
+    assert beside is not None
+    one, other = e5.embed([asked, cached])
+    cosine = float(one @ other)
+    assert own.rate(asked, cached, cosine) == pytest.approx(beside.rate(asked, cached, 0.1), abs=1e-6)
+    assert own.rate(asked, cached, cosine + 0.02) > own.rate(asked, cached, cosine)
+    assert own.rate(asked, cached, None) == pytest.approx(own.rate(asked, cached, cosine), abs=1e-6)
+    beside.close()
+    assert len(e5.embed(["still open"])) == 1
+    own.close()
+    assert len(e5.embed(["still open"])) == 1
+
+
+def test_without_an_embedder_that_is_read_the_cosine_decides() -> None:
+    assert open_confidence(make_settings({}), HashEmbedder()) is None
+    assert open_confidence(make_settings({"evaluation": "cosine"}), Searching()) is None
 
 
 @pytest.mark.parametrize("line", ["one\ttwo", "one\ttwo\t2", "\ttwo\t1"])
@@ -248,9 +247,8 @@ def test_calibrate_fits_recommends_and_draws(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    reader: ParaphraseReader,
+    e5: E5Embedder,
 ) -> None:
-    monkeypatch.setattr(command, "get_embedder", lambda settings: HashEmbedder())
     pairs, others, fitted, ini, png = (
         tmp_path / name for name in ("p.tsv", "o.tsv", "c.json", "s.ini", "c.png")
     )
@@ -264,10 +262,10 @@ def test_calibrate_fits_recommends_and_draws(
     assert png.read_bytes().startswith(b"\x89PNG")
     assert f"calibration = {fitted}" in ini.read_text()
     assert "left out" in printed
-    confidence = Confidence.load(fitted, reader, HashEmbedder.name)
-    assert confidence.embedder == HashEmbedder.name
-    same = confidence.rate("how can I get the thing7 box open", "how do I open the thing7 box", 0.5)
-    other = confidence.rate("how do I open the thing8 box", "how do I open the thing7 box", 0.5)
+    confidence = open_confidence(make_settings({"calibration": fitted}), e5)
+    assert confidence is not None
+    same = confidence.rate("how can I get the thing7 box open", "how do I open the thing7 box", 0.9)
+    other = confidence.rate("how do I open the other box of Tom", "how do I open the thing7 box", 0.8)
     assert same > other
     assert 0 < confidence.threshold("how") <= 1
 
@@ -279,7 +277,6 @@ def test_calibrate_fits_recommends_and_draws(
 def test_calibrate_says_what_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "get_embedder", lambda settings: HashEmbedder())
     path = tmp_path / "few.tsv"
     path.write_text("a\tb\t1\nc\td\t0\n")
     for arguments in (

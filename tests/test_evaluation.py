@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelcache.core import Cache
-from modelcache.decision.factory import make_judge
+from modelcache.decision.factory import make_judge, open_confidence
 from modelcache.decision.judge import Judge
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.manager.data_manager import Candidate
@@ -16,7 +16,6 @@ from modelcache.processor.pre import Message, make_question
 from modelcache.settings import make_settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
-from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
 from tests.client import CacheClient
 from tests.conftest import AppFactory
@@ -137,12 +136,12 @@ def judge() -> Iterator[Judge]:
     """Return a judge with the shipped models; nothing is embedded."""
     settings, embedder = make_settings({}), E5Embedder()
     embedder.open()
-    embedder.close()
-    reader = ParaphraseReader()
-    reader.open()
+    confidence = open_confidence(settings, embedder)
     guard = SlotGuard.from_settings(settings)
-    yield make_judge(settings, embedder, get_evaluation(settings), guard, reader, None)
-    reader.close()
+    judge = make_judge(settings, embedder, get_evaluation(settings), guard, confidence, None)
+    yield judge
+    judge.close()
+    embedder.close()
 
 
 def test_candidates_that_cannot_reach_the_threshold_need_no_judging(judge: Judge) -> None:

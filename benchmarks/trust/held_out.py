@@ -59,7 +59,7 @@ def calibrated(data: Path, embedder: Embedder, path: Path) -> Path:
     slot_guard = SlotGuard.from_settings(load_settings("demo", {}))
     reader = ParaphraseReader()
     reader.open()
-    tables = fitted(see(suites, embedder, slot_guard, reader), embedder.name, reader, WRONG_SHARES)
+    tables = fitted(see(suites, embedder, slot_guard, reader), embedder.name, reader.name, WRONG_SHARES)
     reader.close()
     path.write_text(json.dumps(tables), encoding="utf-8")
     return path

@@ -12,11 +12,11 @@ from modelcache.calibration import curve
 from modelcache.calibration.curve import Point, Rated
 from modelcache.calibration.pairs import read_pairs
 from modelcache.calibration.reading import Seen, rate, see
-from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence
-from modelcache.decision.factory import load_confidence
+from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, LanguageModel
+from modelcache.decision.factory import SHIPPED, read_tables
 from modelcache.decision.shadow_report import RIGHT, SCORES, WRONG
 from modelcache.decision.verified import wilson_95
-from modelcache.embedding.factory import get_embedder
+from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
 from modelcache.manager.factory import get_scalar_store
 from modelcache.manager.names import model_key
@@ -28,8 +28,6 @@ WRONG_SHARE = 0.03
 WRONG_SHARE_IN_ONE = 0.06
 LEAST_PAIRS = 500
 SETTING = "similarity_threshold"
-# An embedder whose cosines say nothing.
-UNKNOWN = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,25 +101,27 @@ def _of_pairs(
 ) -> tuple[dict[str, Rated], dict[str, Any] | None]:
     """Rate the pairs by the calibration in use, or by one that is fitted to them."""
     suites = {path.stem: read_pairs(path) for path in asked.pairs}
-    embedder, slot_guard = get_embedder(settings), SlotGuard.from_settings(settings)
+    slot_guard = SlotGuard.from_settings(settings)
+    # Whatever embedder searches, the decision is by the cosine of this one.
+    embedder = E5Embedder(settings.embedding_threads, settings.e5_path)
     reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
+    shares = asked.wrong_share, asked.wrong_share_in_one
     embedder.open()
     try:
         reader.open()
         seen = see(suites, embedder, slot_guard, reader)
-        if asked.fit is not None:
-            shares = asked.wrong_share, asked.wrong_share_in_one
-            tables = fitted(seen, embedder.name, reader, shares)
-            _print_left_out(seen, embedder.name, reader, shares)
-            return _curves(seen, Confidence(tables, reader, embedder.name)), tables
-        return _curves(seen, load_confidence(settings, embedder, reader)), None
+        if asked.fit is None:
+            return curves(seen, read_tables(settings.calibration or SHIPPED)), None
+        tables = fitted(seen, embedder.name, reader.name, shares)
+        _print_left_out(seen, shares)
+        return curves(seen, tables), tables
     finally:
         reader.close()
         embedder.close()
 
 
 def fitted(
-    seen: Sequence[Seen], embedder: str, reader: ParaphraseReader, wrong_shares: tuple[float, float]
+    seen: Sequence[Seen], embedder: str, reader: str, wrong_shares: tuple[float, float]
 ) -> dict[str, Any]:
     """Return a calibration as ``Confidence`` reads it; a language with too few pairs goes by all of them.
 
@@ -137,34 +137,29 @@ def fitted(
     for name in (CHINESE, OTHER):
         own = [one for one in seen if one.language == name]
         languages[name] = fit(own if len(own) >= LEAST_PAIRS else seen)
-    tables = {"format": FORMAT, "embedder": embedder, "reader": reader.name, "languages": languages}
-    curves = _curves(seen, Confidence(tables, reader, embedder))
-    for name, limit in curve.recommended_together(curves, *wrong_shares).items():
+    tables = {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
+    for name, limit in curve.recommended_together(curves(seen, tables), *wrong_shares).items():
         languages[name]["threshold"] = limit
-    curves = _curves(seen, Confidence(tables, reader, UNKNOWN))
-    for name, limit in curve.recommended_together(curves, *wrong_shares).items():
-        languages[name]["alone"]["threshold"] = limit
     return tables
 
 
-def _curves(seen: Sequence[Seen], confidence: Confidence) -> dict[str, Rated]:
+def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:
+    """Return by language what a calibration says of the pairs."""
     return {
-        name: _rated([one for one in seen if one.language == name], confidence)
+        name: _rated([one for one in seen if one.language == name], LanguageModel(tables["languages"][name]))
         for name in sorted({one.language for one in seen})
     }
 
 
-def _rated(seen: Sequence[Seen], confidence: Confidence) -> Rated:
+def _rated(seen: Sequence[Seen], model: LanguageModel) -> Rated:
     return Rated.of(
-        [rate(confidence, one) for one in seen],
+        [rate(model, one) for one in seen],
         [one.pair.same for one in seen],
         [one.suite for one in seen],
     )
 
 
-def _print_left_out(
-    seen: Sequence[Seen], embedder: str, reader: ParaphraseReader, wrong_shares: tuple[float, float]
-) -> None:
+def _print_left_out(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> None:
     """Show for each suite what it would say of a fit, and of thresholds, that did not see it."""
     names = sorted({one.suite for one in seen})
     if len(names) < 2:
@@ -175,11 +170,12 @@ def _print_left_out(
         others = [one for one in seen if one.suite != name]
         if len(others) < LEAST_PAIRS:
             continue
-        confidence = Confidence(fitted(others, embedder, reader, wrong_shares), reader, embedder)
+        tables = fitted(others, "", "", wrong_shares)
         for language in sorted({one.language for one in seen if one.suite == name}):
             own = [one for one in seen if one.suite == name and one.language == language]
-            limit = confidence.threshold(own[0].pair.asked)
-            _print_point(f"{name}, {language} | {limit:.3f}", _rated(own, confidence).at(limit))
+            model = LanguageModel(tables["languages"][language])
+            point = _rated(own, model).at(model.threshold)
+            _print_point(f"{name}, {language} | {model.threshold:.3f}", point)
 
 
 def _logged(settings: Settings, models: Sequence[str]) -> Rated:

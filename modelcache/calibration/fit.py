@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 def fit(seen: Sequence[Seen]) -> dict[str, Any]:
-    """Return what ``LanguageModel`` takes, but for its thresholds.
+    """Return what ``LanguageModel`` takes, but for its threshold.
 
     A suite counts by its pairs, up to so many. No weight is negative: likeness never speaks against a pair.
     """
@@ -38,13 +38,11 @@ def fit(seen: Sequence[Seen]) -> dict[str, Any]:
     weights = np.array([min(1.0, MOST_OF_A_SUITE / counts[one.suite]) for one in fitted])
     weights /= weights.sum()
     read, cosine, base = _logistic(np.stack([odds, cosines], axis=1), labels, weights)
-    alone, base_alone = _logistic(odds[:, None], labels, weights)
     unread, base_unread = _logistic(cosines[:, None], labels, weights)
     tables: dict[str, Any] = {
         "read": round(read, DIGITS),
         "cosine": round(cosine / WIDTH, DIGITS),
         "base": round(base - cosine * CENTRE / WIDTH, DIGITS),
-        "alone": {"read": round(alone, DIGITS), "base": round(base_alone, DIGITS), "threshold": 1.0},
         "unread": [round(unread / WIDTH, DIGITS), round(base_unread - unread * CENTRE / WIDTH, DIGITS)],
         "threshold": 1.0,
         "reaching": [],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from modelcache.calibration.pairs import LabelledPair
-from modelcache.decision.confidence import FORM_ONLY, Confidence, language_of
+from modelcache.decision.confidence import FORM_ONLY, LanguageModel, language_of
 from modelcache.decision.form import differ_in_form_only
 from modelcache.embedding.base import Embedder, Embeddings, usable_cores
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
@@ -29,7 +29,7 @@ class Seen:
     form_only: bool
     cosine: float
     log_odds: float | None
-    """The reader's; None for a pair that is too long to be read."""
+    """What the reader adds to those by the cosine; None for a pair that is too long to be read."""
 
     @property
     def is_fitted(self) -> bool:
@@ -65,13 +65,13 @@ def see(
         return list(tqdm(pool.map(one, pairs), total=len(pairs), desc="reading", unit="pair", disable=None))
 
 
-def rate(confidence: Confidence, seen: Seen) -> float:
-    """Return the confidence of a pair, -1 where a rule refuses it."""
+def rate(model: LanguageModel, seen: Seen) -> float:
+    """Return the confidence of a pair as the service would, but -1 where a rule refuses it."""
     if seen.veto:
         return -1.0
     if seen.form_only:
         return FORM_ONLY
-    return confidence.weigh(seen.pair.asked, seen.log_odds, seen.cosine)
+    return 0.0 if seen.log_odds is None else model.confidence(seen.log_odds, seen.cosine)
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Embeddings]:

@@ -108,7 +108,7 @@ class Conversations:
             told = self._answered if answered_alike else self._threshold
             # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
             return similarity is not None and max(0.0, round(similarity, 6)) >= told
-        limit = self._confidence.threshold(ours, embedded=similarity is not None)
+        limit = self._confidence.threshold(ours)
         return self._confidence.rate(ours, theirs, similarity) >= (
             min(limit, LIKELY) if answered_alike else limit
         )

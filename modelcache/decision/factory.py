@@ -1,12 +1,16 @@
 """The judge that the settings and the embedder ask for."""
 
-from typing import TYPE_CHECKING
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from modelcache.decision.confidence import SHIPPED, Confidence
+from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, LanguageModel
 from modelcache.decision.conversations import Conversations
 from modelcache.decision.judge import Judge
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder
+from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
 from modelcache.processor.post import POST_PROCESSES
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 CONFIDENCE = "confidence"
+SHIPPED = Path(__file__).parent / "calibrations" / "shipped.json"
 
 
 def make_judge(
@@ -24,13 +29,10 @@ def make_judge(
     embedder: Embedder,
     evaluation: SimilarityEvaluation,
     slot_guard: SlotGuard,
-    reader: ParaphraseReader | None,
+    confidence: Confidence | None,
     reranker: Reranker | None,
 ) -> Judge:
-    """Build it for an open embedder and an open reader; ConfigError says in one sentence what is wrong."""
-    confidence = None
-    if reader is not None:
-        confidence = load_confidence(settings, embedder, reader)
+    """Build it for an open embedder."""
     return Judge(
         evaluation,
         slot_guard,
@@ -44,25 +46,47 @@ def make_judge(
     )
 
 
-def make_reader(settings: "Settings", embedder: Embedder) -> ParaphraseReader | None:
-    """Return the reader that the settings ask for, not yet open; None where the cosine decides alone."""
+def open_confidence(settings: "Settings", embedder: Embedder) -> Confidence | None:
+    """Open the models that decide beside an open embedder; None where the cosine decides alone.
+
+    ConfigError says in one sentence what is wrong with a model or the calibration.
+    """
     if settings.evaluation != CONFIDENCE or not (settings.calibration or embedder.is_read):
         return None
-    return ParaphraseReader(settings.embedding_threads, settings.reader_path)
-
-
-def load_confidence(settings: "Settings", embedder: Embedder, reader: ParaphraseReader) -> Confidence:
-    """Read the calibration that is configured, or the shipped one; ConfigError if it is of other models."""
     path = settings.calibration or SHIPPED
-    confidence = Confidence.load(path, reader, embedder.name)
-    if settings.calibration is not None and not confidence.knows_cosines:
-        raise ConfigError(
-            f"the calibration {path} was fitted for the embedder {confidence.embedder!r}, "
-            f"not {embedder.name!r}"
-        )
-    if confidence.reader != reader.name:
-        raise ConfigError(
-            f"the calibration {path} was fitted for the reader {confidence.reader!r}, not {reader.name!r}: "
-            "fit it anew with `python -m modelcache calibrate --fit`"
-        )
+    tables = read_tables(path)
+    with ExitStack() as opened:
+        reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
+        opened.callback(reader.close)
+        reader.open()
+        taught: Embedder = embedder
+        if embedder.name != tables["embedder"]:
+            taught = E5Embedder(settings.embedding_threads)
+            opened.callback(taught.close)
+            taught.open()
+        for kind, fitted, used in (
+            ("embedder", tables["embedder"], taught.name),
+            ("reader", tables["reader"], reader.name),
+        ):
+            if fitted != used:
+                raise ConfigError(
+                    f"the calibration {path} was fitted for the {kind} {fitted!r}, not {used!r}: "
+                    "fit it anew with `python -m modelcache calibrate --fit`"
+                )
+        confidence = Confidence(tables, reader, taught, shared=taught is embedder)
+        opened.pop_all()
     return confidence
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read a calibration; ConfigError says in one sentence what is wrong with it."""
+    try:
+        tables: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if tables["format"] != FORMAT:
+            raise ValueError("it is of another version")
+        for language in (CHINESE, OTHER):
+            LanguageModel(tables["languages"][language])
+        str(tables["embedder"]), str(tables["reader"])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(f"the calibration {path} cannot be used ({exc!r}): fit it anew") from exc
+    return tables

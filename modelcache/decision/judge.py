@@ -77,6 +77,8 @@ class Judge:
 
     def close(self) -> None:
         """Release what it holds; harmless when repeated."""
+        if self._confidence is not None:
+            self._confidence.close()
         if self._reranker is not None:
             self._reranker.close()
 

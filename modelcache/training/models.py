@@ -1,17 +1,19 @@
 """Both models from their weights to their files."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from modelcache.embedding.e5 import ENCODER, TAUGHT
+from modelcache.embedding.e5 import ENCODER, TAUGHT, E5Embedder
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.embedding.shipped import shipped_folder
 from modelcache.model_building.e5 import encoder_of, write_embedder, write_pieces
-from modelcache.model_building.encoder import Encoder, Floats, Linear, read_encoder, read_head
+from modelcache.model_building.encoder import Encoder, Floats, read_encoder, read_head
 from modelcache.model_building.reader import write_reader
 from modelcache.similarity_evaluation.paraphrase import FOLDER, GRAPH
 from modelcache.training.command import (
@@ -82,11 +84,13 @@ class Taught:
         if not self._anew:
             head = read_head(shipped_folder(FOLDER) / GRAPH)
         kept = [*lessons.kept, *(replace(one, language=CONTRASTS) for one in lessons.kept_contrasts)]
-        before = _figures(kept, self._lesson(encoder, head).scores)
         examples = [*lessons.pairs, *lessons.contrasts]
-        taught, taught_head, points = teach_reader(encoder, self._inputs, examples, kept, plan, head)
+        cosines = self._cosines([*examples, *kept])
+        before = _figures(kept, ReaderLesson(encoder, self._inputs, cosines, head).to(device()).scores)
+        taught, taught_head, points = teach_reader(encoder, self._inputs, examples, kept, cosines, plan, head)
         write_reader(self._folder / FOLDER, taught, taught_head, self._inputs)
-        after = _figures(kept, self._lesson(taught, taught_head).scores)
+        lesson = ReaderLesson(taught, self._inputs, cosines, taught_head).to(device())
+        after = _figures(kept, lesson.scores)
         return {BEFORE: before, AFTER: after}, points
 
     def _encoder(self, shipped: Path) -> Encoder:
@@ -94,8 +98,20 @@ class Taught:
             return encoder_of(self._weights)
         return read_encoder(shipped, self._weights.heads, self._weights.epsilon)
 
-    def _lesson(self, encoder: Encoder, head: Linear | None) -> ReaderLesson:
-        return ReaderLesson(encoder, self._inputs, head).to(device())
+    def _cosines(self, examples: Sequence[Example]) -> dict[tuple[str, str], float]:
+        """Return the cosine of each pair by the embedder that was taught here or, where none was, in use."""
+        taught = self._folder / TAUGHT
+        embedder = E5Embedder(threads=1, folder=taught if (taught / ENCODER).is_file() else None)
+        embedder.open()
+        pairs = list(dict.fromkeys((one.asked, one.cached) for one in examples))
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        with ThreadPoolExecutor(embedder.parallel) as pool:
+            found = pool.map(lambda text: embedder.embed([text])[0], texts)
+            vectors = dict(
+                zip(texts, tqdm(found, total=len(texts), desc="embedding", disable=None), strict=True)
+            )
+        embedder.close()
+        return {pair: float(vectors[pair[0]] @ vectors[pair[1]]) for pair in pairs}
 
 
 def _figures(kept: Sequence[Example], score: Callable[[Sequence[Example]], Floats]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Teaches the reader, which sees both questions at once: does one answer serve both?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from zlib import crc32
@@ -13,6 +13,7 @@ from torch.nn import functional
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.model_building.encoder import Encoder, Floats, Linear
 from modelcache.similarity_evaluation.paraphrase import Arranged, arranged
+from modelcache.training.embedder import BIAS, SCALE
 from modelcache.training.examples import Example
 from modelcache.training.figures import area_under_curve
 from modelcache.training.loop import Plan, Point, device, teach
@@ -27,15 +28,22 @@ SMOOTHING = {"qqp": 0.08, "atec": 0.08, "afqmc": 0.06, "bq": 0.06, "simclue": 0.
 LEAST_SMOOTHING = 0.02
 MEASURED_BATCH = 64
 
+Cosines = Mapping[tuple[str, str], float]
+
 
 class ReaderLesson(nn.Module):
     """The first layers of an encoder, and a head over the means of both questions' states.
 
-    The head sees both means, their difference and their product (Conneau et al. 2017, arXiv 1705.02364).
+    The head sees both means, their difference and their product (Conneau et al. 2017, arXiv 1705.02364). It
+    says what is to be added to the log-odds by the embedder's cosine, and is taught what that does not know.
     """
 
-    def __init__(self, encoder: Encoder, inputs: E5Inputs, head: Linear | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, inputs: E5Inputs, cosines: Cosines, head: Linear | None = None
+    ) -> None:
+        """``cosines`` gives the taught embedder's cosine of each pair."""
         super().__init__()
+        self._cosines = cosines
         self.encoder = TaughtEncoder(replace(encoder, layers=list(encoder.layers)[:LAYERS]))
         self.head = nn.Linear(4 * self.encoder.hidden, 1)
         with torch.no_grad():
@@ -68,17 +76,20 @@ class ReaderLesson(nn.Module):
 
     def loss(self, examples: Sequence[Example]) -> Tensor:
         """Return the logistic loss; of half the pairs the cached question comes first."""
+        cosines = torch.tensor([self._cosines[one.asked, one.cached] for one in examples])
         logits = self.logits([_in_some_order(one) for one in examples])
+        logits = logits + (SCALE * (cosines - BIAS)).to(logits.device)
         smoothing = torch.tensor([SMOOTHING.get(one.kind, LEAST_SMOOTHING) for one in examples])
         same = torch.tensor([float(one.same) for one in examples])
         wanted = (same * (1 - 2 * smoothing) + smoothing).to(logits.device)
         return functional.binary_cross_entropy_with_logits(logits, wanted)
 
     def scores(self, examples: Sequence[Example]) -> Floats:
-        """Return the log-odds of each pair."""
+        """Return the log-odds of each pair, by the cosine and by what the reader adds."""
         parts = [examples[start:][:MEASURED_BATCH] for start in range(0, len(examples), MEASURED_BATCH)]
         found = [self.logits([(one.asked, one.cached) for one in part]).cpu().numpy() for part in parts]
-        scores: Floats = np.concatenate(found)
+        cosines = np.array([self._cosines[one.asked, one.cached] for one in examples], np.float32)
+        scores: Floats = np.concatenate(found) + SCALE * (cosines - BIAS)
         return scores
 
     def length(self, example: Example) -> int:
@@ -96,12 +107,13 @@ def teach_reader(
     inputs: E5Inputs,
     examples: Sequence[Example],
     kept: Sequence[Example],
+    cosines: Cosines,
     plan: Plan,
     head: Linear | None = None,
 ) -> tuple[Encoder, Linear, list[Point]]:
     """Return the taught encoder, its head, and what was seen on the way; ``kept`` pairs are only measured."""
     torch.manual_seed(plan.seed)
-    lesson = ReaderLesson(encoder, inputs, head).to(device())
+    lesson = ReaderLesson(encoder, inputs, cosines, head).to(device())
     lengths = [lesson.length(one) for one in examples]
 
     def measure() -> dict[str, float]:
