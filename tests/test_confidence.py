@@ -15,6 +15,7 @@ from modelcache.calibration.pairs import read_pairs
 from modelcache.decision.confidence import FORM_ONLY, Confidence, LanguageModel
 from modelcache.decision.factory import SHIPPED, open_confidence
 from modelcache.decision.form import differ_in_form_only
+from modelcache.decision.languages import language_of
 from modelcache.decision.wording import shipped_wording
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
@@ -106,6 +107,25 @@ def test_wording_with_a_meaning_is_kept() -> None:
     assert fold("open an account") != fold("close an account")
     assert fold("C++ 教程") != fold("C 教程")
     assert fold("cookie please") == "cookie"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("How do I reset it?", "english"),
+        ("reset password", "english"),
+        ("怎么重置", "chinese"),
+        ("什么是RESTful API", "chinese"),
+        ("¿Cómo cambio mi nombre?", "other"),
+        ("パスワードを変更する方法", "other"),
+        ("Wie ändere ich mein Passwort?", "other"),
+        ("как изменить пароль", "other"),
+        ("", "english"),
+        ("12:30", "english"),
+    ],
+)
+def test_the_language_of_a_text(text: str, language: str) -> None:
+    assert language_of(text) == language
 
 
 def test_texts_that_say_nothing_do_not_differ_in_form_only() -> None:

@@ -12,8 +12,9 @@ from modelcache.calibration import curve
 from modelcache.calibration.curve import Point, Rated
 from modelcache.calibration.pairs import read_pairs
 from modelcache.calibration.reading import Seen, rate, see
-from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, LanguageModel
+from modelcache.decision.confidence import FORM_ONLY, FORMAT, LanguageModel
 from modelcache.decision.factory import SHIPPED, read_tables
+from modelcache.decision.languages import LANGUAGES, OTHER
 from modelcache.decision.shadow_report import RIGHT, SCORES, WRONG
 from modelcache.decision.verified import wilson_95
 from modelcache.embedding.e5 import E5Embedder
@@ -27,6 +28,7 @@ from modelcache.slots.guard import SlotGuard
 WRONG_SHARE = 0.03
 WRONG_SHARE_IN_ONE = 0.06
 LEAST_PAIRS = 500
+LEAST_PAIRS_OF_A_LANGUAGE = 200
 SETTING = "similarity_threshold"
 
 
@@ -83,7 +85,7 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
         curves = {"log": _logged(settings, asked.model)}
     else:
         curves, tables = _of_pairs(settings, asked)
-    limits = curve.recommended_together(curves, asked.wrong_share, asked.wrong_share_in_one)
+    limits = _limits(curves, asked.wrong_share, asked.wrong_share_in_one)
     recommended = {name: one.at(limits[name]) for name, one in curves.items()}
     for name, one in curves.items():
         _print(name, one, recommended[name], asked.wrong_share)
@@ -134,13 +136,25 @@ def fitted(
     if len(seen) < LEAST_PAIRS:
         raise ConfigError(f"--fit needs at least {LEAST_PAIRS} pairs")
     languages = {}
-    for name in (CHINESE, OTHER):
+    for name in LANGUAGES:
         own = [one for one in seen if one.language == name]
-        languages[name] = fit(own if len(own) >= LEAST_PAIRS else seen)
+        languages[name] = fit(own if len(own) >= LEAST_PAIRS_OF_A_LANGUAGE else seen)
     tables = {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
-    for name, limit in curve.recommended_together(curves(seen, tables), *wrong_shares).items():
-        languages[name]["threshold"] = limit
+    limits = _limits(curves(seen, tables), *wrong_shares)
+    for name in LANGUAGES:
+        # Where no pair tells, the strictest that another language needs.
+        languages[name]["threshold"] = limits.get(name, FORM_ONLY if name == OTHER else max(limits.values()))
     return tables
+
+
+def _limits(rated: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float) -> dict[str, float]:
+    """Choose the thresholds; in a language that was not taught, none under which too many hits are wrong."""
+    taught = {name: one for name, one in rated.items() if name != OTHER}
+    limits = curve.recommended_together(taught, wrong_share, wrong_share_in_one) if taught else {}
+    if OTHER in rated:
+        point = rated[OTHER].recommended(wrong_share, wrong_share_in_one)
+        limits[OTHER] = min(point.threshold, FORM_ONLY) if point.wrong_share <= wrong_share else FORM_ONLY
+    return limits
 
 
 def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from modelcache.calibration.pairs import LabelledPair
-from modelcache.decision.confidence import FORM_ONLY, LanguageModel, language_of
+from modelcache.decision.confidence import FORM_ONLY, LanguageModel
 from modelcache.decision.form import differ_in_form_only
+from modelcache.decision.languages import language_of
 from modelcache.embedding.base import Embedder, Embeddings, usable_cores
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard

@@ -6,20 +6,15 @@ calibration is fitted by ``python -m modelcache calibrate --fit``, for one embed
 """
 
 import math
-import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from modelcache.decision.form import differ_in_form_only
+from modelcache.decision.languages import LANGUAGES, language_of
 from modelcache.embedding.base import Embedder
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
-from modelcache.slots.reading import LONGEST
-from modelcache.slots.tokens import HAN
 
-CHINESE, OTHER = "chinese", "other"
-HAN_CHARACTER = re.compile(f"[{HAN}]")
 FORMAT = 4
 # Popular questions are read with the same entries again and again.
 REMEMBERED_PAIRS = 4096
@@ -73,7 +68,7 @@ class Confidence:
         """
         if tables["format"] != FORMAT:
             raise ValueError("it is of another version")
-        self._models = {name: LanguageModel(tables["languages"][name]) for name in (CHINESE, OTHER)}
+        self._models = {name: LanguageModel(tables["languages"][name]) for name in LANGUAGES}
         self._shared = shared
         self._embedder = embedder
         self._reader = reader
@@ -125,11 +120,6 @@ class Confidence:
 
     def _model(self, asked: str) -> LanguageModel:
         return self._models[language_of(asked)]
-
-
-def language_of(text: str) -> str:
-    """Return which of the fitted languages a text is in."""
-    return CHINESE if HAN_CHARACTER.search(unicodedata.normalize("NFKC", text[:LONGEST])) else OTHER
 
 
 def _share(log_odds: float) -> float:

@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelcache.decision.confidence import CHINESE, FORMAT, OTHER, Confidence, LanguageModel
+from modelcache.decision.confidence import FORMAT, Confidence, LanguageModel
 from modelcache.decision.conversations import Conversations
 from modelcache.decision.judge import Judge
+from modelcache.decision.languages import LANGUAGES
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.e5 import E5Embedder
@@ -84,7 +85,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         tables: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if tables["format"] != FORMAT:
             raise ValueError("it is of another version")
-        for language in (CHINESE, OTHER):
+        for language in LANGUAGES:
             LanguageModel(tables["languages"][language])
         str(tables["embedder"]), str(tables["reader"])
     except (OSError, ValueError, KeyError, TypeError) as exc:

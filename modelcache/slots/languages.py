@@ -70,7 +70,7 @@ def languages_differ(asked: Language, cached: Language) -> bool:
         return bool(asked.script and cached.script) and not _both_han(asked, cached)
     if not (asked.votes and cached.votes):
         return False
-    ours, theirs = _best(asked.votes), _best(cached.votes)
+    ours, theirs = best_of(asked.votes), best_of(cached.votes)
     if not ours or not theirs or ours == theirs:
         return False
     leads = (
@@ -102,7 +102,7 @@ def _by_votes(script: str, text: str, small_words: Mapping[str, Sequence[str]]) 
     return Language(script, votes)
 
 
-def _best(votes: Mapping[str, int]) -> str:
+def best_of(votes: Mapping[str, int]) -> str:
     """Return the language with the most votes, "" where two or more have as many or there are too few."""
     most = max(votes.values())
     best = [language for language, count in votes.items() if count == most]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcache.decision.confidence import CHINESE, language_of
+from modelcache.decision.languages import CHINESE, language_of
 from modelcache.errors import ConfigError
 from modelcache.evaluation.pairs import read_pairs as read_labelled
 from modelcache.training.examples import Example
