@@ -53,6 +53,7 @@ def tables(**changes: Any) -> dict[str, Any]:
     """Return a small calibration of one language."""
     return {
         "read": 1.0,
+        "ceiling": 2.0,
         "cosine": 10.0,
         "base": -9.0,
         "unread": [20.0, -18.0],
@@ -244,9 +245,9 @@ def test_the_lowest_threshold_that_leaves_few_wrong_in_all_and_in_each_suite() -
         names = [suites[0]] * 100 + [suites[1]] * 33
         return Rated.of([share for share, _ in levels], [same for _, same in levels], names)
 
-    assert rated(("a", "a")).recommended(0.06, 0.06).threshold == pytest.approx(0.002)
-    assert rated(("a", "a")).recommended(0.045, 0.06).threshold == pytest.approx(0.6 + 0.002)
-    assert rated(("a", "b")).recommended(0.06, 0.08).threshold == pytest.approx(0.6 + 0.002)
+    assert rated(("a", "a")).recommended(0.06, 0.06).threshold == pytest.approx(0.6)
+    assert rated(("a", "a")).recommended(0.045, 0.06).threshold == pytest.approx(0.8)
+    assert rated(("a", "b")).recommended(0.06, 0.08).threshold == pytest.approx(0.8)
     assert rated(("a", "a")).recommended(0.01, 0.06).wrong == 4
 
 

@@ -138,7 +138,7 @@ def fitted(
     languages = {}
     for name in LANGUAGES:
         own = [one for one in seen if one.language == name]
-        languages[name] = fit(own if len(own) >= LEAST_PAIRS_OF_A_LANGUAGE else seen)
+        languages[name] = fit(own if len(own) >= LEAST_PAIRS_OF_A_LANGUAGE else seen, wrong_shares)
     tables = {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
     limits = _limits(curves(seen, tables), *wrong_shares)
     for name in LANGUAGES:
@@ -148,13 +148,12 @@ def fitted(
 
 
 def _limits(rated: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float) -> dict[str, float]:
-    """Choose the thresholds; in a language that was not taught, none under which too many hits are wrong."""
-    taught = {name: one for name, one in rated.items() if name != OTHER}
-    limits = curve.recommended_together(taught, wrong_share, wrong_share_in_one) if taught else {}
-    if OTHER in rated:
-        point = rated[OTHER].recommended(wrong_share, wrong_share_in_one)
-        limits[OTHER] = min(point.threshold, FORM_ONLY) if point.wrong_share <= wrong_share else FORM_ONLY
-    return limits
+    """Choose the thresholds: none under which too many hits are wrong in a language that was not taught."""
+    points = {name: one.recommended(wrong_share, wrong_share_in_one) for name, one in rated.items()}
+    return {
+        name: FORM_ONLY if name == OTHER and not point.allowed(wrong_share) else point.threshold
+        for name, point in points.items()
+    }
 
 
 def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:

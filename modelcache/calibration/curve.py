@@ -1,8 +1,7 @@
 """What each threshold costs and brings: how many hits are wrong, and how much is found."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 # A few hits alone prove little: a suite with fewer is counted with the others only.
 LEAST_HITS = 20
-STEPS = 500
-LIMITS = [round(0.4 + 0.005 * step, 3) for step in range(119)]
+LIMITS = [round(0.3 + 0.005 * step, 3) for step in range(139)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,10 @@ class Point:
     def wrong_share(self) -> float:
         """Share of the hits that is wrong."""
         return self.wrong / max(1, self.right + self.wrong)
+
+    def allowed(self, most_wrong: float) -> bool:
+        """Tell whether no more of the hits are wrong."""
+        return self.wrong_share <= most_wrong
 
     @property
     def found(self) -> float:
@@ -54,22 +56,15 @@ class Rated:
         return Point(threshold, int((hit & same).sum()), int((hit & ~same).sum()), int(same.sum()))
 
     def recommended(self, most_wrong: float, most_wrong_in_one: float) -> Point:
-        """Return the lowest threshold from which on no more of the hits are wrong, in all and in each suite.
+        """Return the threshold that finds most while no more of the hits are wrong, in all and in any suite.
 
-        Where no threshold leaves so few, it is the one that leaves fewest.
+        Of those that find as much it is the highest; where none leaves so few, the one that leaves fewest.
         """
-        best: Point | None = None
-        for threshold in np.linspace(1, 0, STEPS, endpoint=False).tolist():
-            point = self.at(threshold)
-            if not point.right:
-                continue
-            if not self._allowed(point, most_wrong, most_wrong_in_one):
-                break
-            best = point
-        if best is not None:
-            return best
-        points = [self.at(share) for share in np.linspace(0.02, 1, 50).tolist()]
-        return min(points, key=lambda point: (point.wrong_share if point.right else 1.0, -point.threshold))
+        points = [point for point in map(self.at, LIMITS) if point.right]
+        allowed = [point for point in points if self._allowed(point, most_wrong, most_wrong_in_one)]
+        if allowed:
+            return max(allowed, key=lambda point: (point.right, point.threshold))
+        return min(points, key=lambda point: (point.wrong_share, -point.threshold), default=self.at(1.0))
 
     def _allowed(self, point: Point, most_wrong: float, most_wrong_in_one: float) -> bool:
         if point.wrong and point.wrong_share > most_wrong and point.right + point.wrong >= LEAST_HITS:
@@ -98,40 +93,3 @@ def draw(curves: Mapping[str, Rated], path: Path) -> None:
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
-
-
-def recommended_together(
-    curves: Mapping[str, Rated], most_wrong: float, most_wrong_in_one: float
-) -> dict[str, float]:
-    """Return a threshold for each language: most is found, and no more is wrong in all and in any suite.
-
-    Where no thresholds leave so few, each language has the one that leaves fewest.
-    """
-    names = list(curves)
-    suites = sorted({suite for one in curves.values() for suite in one.suites.tolist()})
-    counted = [np.array([[*_counts(one, limit, suites)] for limit in LIMITS]) for one in curves.values()]
-    same = [max(1, one.same.sum()) for one in curves.values()]
-    best = -1.0
-    limits: list[float] = []
-    for places in product(range(len(LIMITS)), repeat=len(names)):
-        chosen = [counts[place] for counts, place in zip(counted, places, strict=True)]
-        right, wrong = np.sum(chosen, axis=0).T
-        hits = right + wrong
-        in_one = (wrong > most_wrong_in_one * hits) & (hits >= LEAST_HITS)
-        if not right.sum() or wrong.sum() > most_wrong * hits.sum() or in_one.any():
-            continue
-        found = float(sum(counts[:, 0].sum() / of for counts, of in zip(chosen, same, strict=True)))
-        # Of thresholds that find as much, the highest.
-        if found >= best:
-            best, limits = found, [LIMITS[place] for place in places]
-    if not limits:
-        shares = most_wrong, most_wrong_in_one
-        return {name: one.recommended(*shares).threshold for name, one in curves.items()}
-    return dict(zip(names, limits, strict=True))
-
-
-def _counts(rated: Rated, limit: float, suites: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Give right and wrong hits of each suite."""
-    for suite in suites:
-        point = rated.at(limit, suite)
-        yield point.right, point.wrong

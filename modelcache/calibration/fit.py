@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from modelcache.calibration.reading import Seen
-from modelcache.decision.confidence import LanguageModel
+from modelcache.calibration.curve import Rated
+from modelcache.calibration.reading import Seen, rate
+from modelcache.decision.confidence import FORM_ONLY, LanguageModel
 
 # The largest suites would decide alone.
 MOST_OF_A_SUITE = 500
@@ -17,6 +18,8 @@ MOST_OF_A_SUITE = 500
 STRENGTH = 1e-3
 # Cosines of questions lie in a narrow band: centred and widened, a step in them is as large as one in odds.
 CENTRE, WIDTH = 0.85, 0.05
+# What the reader says for a pair counts up to this, in log-odds.
+CEILINGS = (0.0, 0.5, 1.0, 10.0)
 # So few of the pairs that are rated so high or higher are further away than is noted.
 REACHED = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FURTHEST = 0.005
@@ -25,14 +28,22 @@ DIGITS = 5
 Floats = NDArray[np.float64]
 
 
-def fit(seen: Sequence[Seen]) -> dict[str, Any]:
-    """Return what ``LanguageModel`` takes, but for its threshold.
+def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> dict[str, Any]:
+    """Return what ``LanguageModel`` takes, with the threshold that its pairs alone would have.
 
     A suite counts by its pairs, up to so many. No weight is negative: likeness never speaks against a pair.
+    Of the reader's ceilings it takes the one by which most is found at so few wrong hits.
     """
+    tables = [_fit(seen, ceiling) for ceiling in CEILINGS]
+    points = [_rated(seen, LanguageModel(one)).recommended(*wrong_shares) for one in tables]
+    ranked = [(point.allowed(wrong_shares[0]), point.right) for point in points]
+    return tables[ranked.index(max(ranked))]
+
+
+def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
     fitted = [one for one in seen if one.is_fitted]
     labels = np.array([one.pair.same for one in fitted], float)
-    odds = np.array([one.log_odds for one in fitted], float)
+    odds = np.array([min(one.log_odds or 0.0, ceiling) for one in fitted], float)
     cosines = (np.array([one.cosine for one in fitted]) - CENTRE) / WIDTH
     counts = Counter(one.suite for one in fitted)
     weights = np.array([min(1.0, MOST_OF_A_SUITE / counts[one.suite]) for one in fitted])
@@ -41,15 +52,24 @@ def fit(seen: Sequence[Seen]) -> dict[str, Any]:
     unread, base_unread = _logistic(cosines[:, None], labels, weights)
     tables: dict[str, Any] = {
         "read": round(read, DIGITS),
+        "ceiling": ceiling,
         "cosine": round(cosine / WIDTH, DIGITS),
         "base": round(base - cosine * CENTRE / WIDTH, DIGITS),
         "unread": [round(unread / WIDTH, DIGITS), round(base_unread - unread * CENTRE / WIDTH, DIGITS)],
-        "threshold": 1.0,
+        "threshold": FORM_ONLY,
         "reaching": [],
     }
     model = LanguageModel(tables)
     rated = np.array([model.confidence(one.log_odds or 0.0, one.cosine) for one in fitted])
     return tables | {"reaching": _reaching(np.array([one.cosine for one in fitted]), rated)}
+
+
+def _rated(seen: Sequence[Seen], model: LanguageModel) -> Rated:
+    return Rated.of(
+        [rate(model, one) for one in seen],
+        [one.pair.same for one in seen],
+        [one.suite for one in seen],
+    )
 
 
 def _logistic(values: Floats, labels: Floats, weights: Floats) -> list[float]:

@@ -34,12 +34,14 @@ class LanguageModel:
         if min(self._read, self._cosine, self._unread_cosine) < 0:
             raise ValueError("a weight is negative")
         self.threshold = float(tables["threshold"])
+        self._ceiling = float(tables["ceiling"])
+        """The most that the reader may say for a pair: it knows better what differs than what is the same."""
         self._reaching = [(float(share), float(cosine)) for share, cosine in tables["reaching"]]
         """By confidence, the cosine under which hardly any pair is rated so high; both rise."""
 
     def confidence(self, read: float, cosine: float) -> float:
         """Return the probability that one answer serves both, by what the reader adds and by the cosine."""
-        return _share(self._read * read + self._cosine * cosine + self._base)
+        return _share(self._read * min(read, self._ceiling) + self._cosine * cosine + self._base)
 
     def unread(self, cosine: float) -> float:
         """Return the same where the pair is not read, by the cosine alone."""

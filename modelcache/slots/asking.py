@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from modelcache.slots.tokens import Token
+from modelcache.slots.tokens import HAN, Token
 
 # The frames of a question about a word.
 ABOUT_A_WORD = re.compile(
@@ -38,7 +38,20 @@ REFLEXIVE = frozenset({"myself", "yourself"})
 # "How do you work?" is.
 LEAST_WORDS = 5
 
+# In 喜出望外的望是什么意思 the meaning of a part is asked for.
+MEANING = "意思"
+PART = re.compile(
+    rf"(?:中的|里的|的|中|里)[‘“\"']?(?P<part>[{HAN}]{{1,2}}?)[’”\"']?字?(?:的意思|(?:是|指|昰)?(?:什么|啥)意思)"
+)
+
 Voice = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def parts_of(text: str) -> frozenset[str]:
+    """Return what is asked for by itself though the saying before holds it too."""
+    if MEANING not in text:
+        return frozenset()
+    return frozenset(match["part"] for match in PART.finditer(text) if match["part"] in text[: match.start()])
 
 
 def word_asked_about(text: str, tokens: Sequence[Token]) -> frozenset[str]:

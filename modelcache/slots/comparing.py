@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from modelcache.slots.asking import person_differs
+from modelcache.slots.asking import MEANING, person_differs
 from modelcache.slots.clock import unlike
 from modelcache.slots.directions import change_places
 from modelcache.slots.durations import Duration, agreed
@@ -96,6 +96,8 @@ def differences(asked: Slots, cached: Slots, tables: Tables) -> Iterator[str]:
         yield "mention"
     if person_differs(asked.voice, cached.voice):
         yield "whom"
+    if asked.parts != cached.parts and MEANING in asked.han and MEANING in cached.han:
+        yield "part"
     if payloads_differ(asked.payload, cached.payload):
         yield "payload"
 

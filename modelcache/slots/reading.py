@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from modelcache.slots.asking import Voice, voice_of, word_asked_about
+from modelcache.slots.asking import Voice, parts_of, voice_of, word_asked_about
 from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link, Turn, links_of
 from modelcache.slots.durations import Duration, durations_of
@@ -91,6 +91,8 @@ class Slots:
     """What is said of a word that is asked about."""
     voice: Voice
     language: Language
+    parts: frozenset[str]
+    """Parts of a saying whose meaning is asked for by itself."""
     payload: frozenset[str]
     """The words of what the text hands on to be worked on."""
 
@@ -172,6 +174,7 @@ class Reader:
             mentioned=word_asked_about(text, tokens),
             voice=voice_of(tokens),
             language=language_of(text, self.tables.small_words),
+            parts=parts_of(text),
             payload=payload,
         )
 
