@@ -96,6 +96,7 @@ def test_a_weight_by_which_likeness_speaks_against_a_pair_is_refused(changes: di
         ("怎么重置密码？", "请问怎么重置密码"),
         ("为什么登录不了", "为什么登录不了…"),
         ("ＡＢＣ怎么用", "abc怎么用"),
+        ("请介绍一下天文学哈", "请介绍天文学"),
     ],
 )
 def test_wording_that_changes_nothing_is_folded(one: str, other: str) -> None:

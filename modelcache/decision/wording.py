@@ -19,6 +19,7 @@ class Wording:
     def __init__(self, path: Path = TABLE) -> None:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         self.particles = frozenset(tables["particles"])
+        self._closing = tables["closing"]
         # The longest spelling at a place counts.
         ordered = sorted(tables["dropped"], key=len, reverse=True)
         chinese = "|".join(re.escape(one) for one in ordered if HAN.search(one))
@@ -32,7 +33,7 @@ class Wording:
             plain.replace("what's", "what is").replace("'s ", " ").replace("n't", " not").replace("'", " ")
         )
         plain = SPACES.sub(" ", SIGNS.sub(" ", plain)).strip()
-        return SPACES.sub(" ", self._pattern.sub("", plain)).strip()
+        return SPACES.sub(" ", self._pattern.sub("", plain)).strip().rstrip(self._closing)
 
 
 @lru_cache(1)
