@@ -69,30 +69,30 @@ def test_the_last_turn_is_compared_and_the_system_prompt_must_be_equal(conversat
     def asked(*turns: str | tuple[str, str]) -> Question:
         return question(*turns, conversation=conversation)
 
-    base = asked(("system", "be brief"), "hello", ("assistant", "hi"), "why?")
+    base = asked(("system", "be brief"), "a word", ("assistant", "hi"), "why?")
     assert base.text == "why?"
-    same = asked(("system", " be brief"), "hello", ("assistant", "hi\n"), "how come?")
+    same = asked(("system", " be brief"), "a word", ("assistant", "hi\n"), "how come?")
     assert same.partition == base.partition
     for other in (
-        asked("hello", ("assistant", "hi"), "why?"),
-        asked(("system", "be long"), "hello", ("assistant", "hi"), "why?"),
-        asked(("system", "be brief"), "hello", ("assistant", "hi"), ("tool", "why?")),
-        asked(("system", "be brief"), "hello", "hi", "why?"),
-        asked(("system", "be brief"), "hello", ("assistant", "hi"), "hello", ("assistant", "hi"), "why?"),
+        asked("a word", ("assistant", "hi"), "why?"),
+        asked(("system", "be long"), "a word", ("assistant", "hi"), "why?"),
+        asked(("system", "be brief"), "a word", ("assistant", "hi"), ("tool", "why?")),
+        asked(("system", "be brief"), "a word", "hi", "why?"),
+        asked(("system", "be brief"), "a word", ("assistant", "hi"), "a word", ("assistant", "hi"), "why?"),
         asked(("system", "be brief"), "why?"),
     ):
         assert other.partition != base.partition
 
 
 def test_earlier_turns_must_be_equal_where_the_settings_say_so() -> None:
-    base = question("hello", ("assistant", "hi"), "why?", conversation="exact")
+    base = question("a word", ("assistant", "hi"), "why?", conversation="exact")
     assert base.context == ()
     assert question("hallo", ("assistant", "hi"), "why?", conversation="exact").partition != base.partition
 
 
 def test_earlier_turns_are_compared_by_meaning() -> None:
-    base = question(("system", "s"), " hello", ("assistant", "hi"), "why?")
-    assert base.context == ("hello", "hi")
+    base = question(("system", "s"), " a word", ("assistant", "hi"), "why?")
+    assert base.context == ("a word", "hi")
     other = question(("system", "s"), "good day", ("assistant", "welcome"), "why?")
     assert other.partition == base.partition
     assert other.fingerprint != base.fingerprint
@@ -114,18 +114,31 @@ def test_a_question_without_earlier_turns_is_in_one_partition_whatever_the_setti
     [
         (("user", "y" * 101), {"long_text_chars": 100}),
         (("user", "y" * 60), {"context_chars": 50}),
-        (("tool", "result"), {}),
         (("assistant", " "), {}),
     ],
 )
-def test_an_earlier_turn_that_is_not_embedded_must_be_equal(
+def test_an_earlier_turn_that_is_not_embedded_is_compared_when_the_entry_is_judged(
     turn: tuple[str, str], settings: dict[str, Any]
 ) -> None:
-    base = question("hello", turn, "why?", **settings)
-    assert base.context == ("hello",)
+    base = question("a word", turn, "why?", **settings)
+    assert base.context == ("a word",)
+    assert base.turns == (("user", "a word"), turn, ("user", "why?"))
     assert question("good day", turn, "why?", **settings).partition == base.partition
-    other = question("hello", (turn[0], turn[1] + "!"), "why?", **settings)
-    assert other.partition != base.partition
+    assert question("a word", (turn[0], turn[1] + "!"), "why?", **settings).partition == base.partition
+
+
+def test_a_tools_result_must_be_equal() -> None:
+    base = question("a word", ("tool", "result"), "why?")
+    assert base.context == ("a word",)
+    assert question("a word", ("tool", "result!"), "why?").partition != base.partition
+
+
+def test_greetings_and_thanks_count_for_nothing() -> None:
+    base = question("a word", ("assistant", "hm"), "why?")
+    polite = question("Hello!", ("assistant", "Hi!"), "a word", ("assistant", "hm"), "thanks", "why?")
+    assert (polite.partition, polite.turns) == (base.partition, base.turns)
+    assert polite.fingerprint != base.fingerprint
+    assert question("Hello!", ("assistant", "Hi!"), "why?").partition == question("why?").partition
 
 
 def test_the_latest_turns_are_compared_by_meaning_as_far_as_there_is_room() -> None:
@@ -133,8 +146,6 @@ def test_the_latest_turns_are_compared_by_meaning_as_far_as_there_is_room() -> N
     assert question(*turns, "why?", context_chars=30).context == tuple(text for _, text in turns[-3:])
     assert question(*turns, "why?").context == tuple(text for _, text in turns[-CONTEXT_TURNS:])
     assert question(*turns, "why?", context_chars=0).context == ()
-    partitions = {question(("user", text), *turns[1:], "why?").partition for text in ("first", "other")}
-    assert len(partitions) == 2
 
 
 AWKWARD = st.text(alphabet="ab|#", max_size=12)
@@ -153,13 +164,13 @@ def test_splicing_moves_the_system_prompt_into_the_text() -> None:
 
 
 def test_splicing_moves_earlier_turns_into_the_text() -> None:
-    spliced = question(("system", "s"), "hello", ("assistant", "hi"), "why?", conversation="splice")
-    assert spliced.text == "user###hello|||assistant###hi|||user###why?"
+    spliced = question(("system", "s"), "a word", ("assistant", "hi"), "why?", conversation="splice")
+    assert spliced.text == "user###a word|||assistant###hi|||user###why?"
     assert spliced.partition == question(("system", "s"), "why?", conversation="splice").partition
 
 
 def test_equal_dialogues_are_equal_whatever_the_settings() -> None:
-    turns = (("system", "s"), "hello", ("assistant", "hi"), "why?")
+    turns = (("system", "s"), "a word", ("assistant", "hi"), "why?")
     spliced = question(*turns, system_prompt="splice", conversation="splice")
     assert spliced.fingerprint == question(*turns).fingerprint
 

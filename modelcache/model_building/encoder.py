@@ -238,14 +238,14 @@ def read_encoder(path: Path, heads: int, epsilon: float) -> Encoder:
         constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
 
         def norm(name: str) -> Norm:
-            return Norm(constants[f"{name}.scale"], constants[f"{name}.shift"])
+            return Norm(constants[f"{name}.scale"].copy(), constants[f"{name}.shift"].copy())
 
         def linear(name: str) -> Linear:
             weight = constants[f"{name}.weight"].T.astype(np.float32)
             if f"{name}.scales" in constants:
                 # The factors are kept as what the inputs are multiplied by.
                 weight = weight * constants[f"{name}.scales"][:, None] * constants[f"{name}.factors"]
-            return Linear(weight, constants[f"{name}.bias"])
+            return Linear(weight, constants[f"{name}.bias"].copy())
 
         count = sum(name.endswith(".qkv.bias") for name in constants)
         layers = [
@@ -268,6 +268,6 @@ def read_head(path: Path) -> Linear:
     """Return the head of a graph that ``pair_graph`` made; ConfigError where the file is no such graph."""
     try:
         constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
-        return Linear(constants["head"].T, constants["base"])
+        return Linear(constants["head"].T.copy(), constants["base"].copy())
     except (OSError, DecodeError, KeyError) as exc:
         raise ConfigError(f"{path} is no graph that was built here") from exc

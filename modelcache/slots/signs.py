@@ -47,7 +47,7 @@ HAS_QUOTE = re.compile("[\"'`“‘「『«]")
 # Where case speaks: behind a backslash, in a flag, in $NAME, before a bracket, in snake_case, in a formula.
 CASED = re.compile(
     r"`[^`\n]+`|\\[A-Za-z]|(?<![\w-])-[A-Za-z]\b|\$[A-Za-z_]\w*|[A-Za-z]\w*(?=\()|[A-Za-z]+(?:_[A-Za-z]+)+"
-    r"|(?<![^\W_])[A-Za-z](?=[\^=+*/|]|\))|(?<=[\^=+*/|(])[A-Za-z](?![^\W_])"
+    r"|(?<![^\W_])[A-Za-z](?=[\^=+*|]|\))|(?<=[\^=+*|(])[A-Za-z](?![^\W_])"
 )
 UNIT = re.compile(r"(?<![A-Za-z])[mkMKGT](?:i?[bB]|[bB]ps|W|Wh|Hz|V|A|J|eV|g|s|L|N|Pa|Ω)(?![A-Za-z])")
 LONG_QUOTE = 20
