@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modelcache.__main__ import main
 from modelcache.calibration.curve import Rated
 from modelcache.calibration.pairs import read_pairs
-from modelcache.decision.confidence import FORM_ONLY, Confidence, LanguageModel
+from modelcache.decision.confidence import FORM_ONLY, Confidence, LanguageModel, differing_lines
 from modelcache.decision.factory import SHIPPED, open_confidence
 from modelcache.decision.form import differ_in_form_only
 from modelcache.decision.languages import language_of
@@ -205,6 +205,16 @@ def test_whoever_searches_the_cosine_of_the_taught_embedder_counts(e5: E5Embedde
     assert len(e5.embed(["still open"])) == 1
     own.close()
     assert len(e5.embed(["still open"])) == 1
+
+
+def test_of_texts_that_hand_on_the_same_only_the_rest_is_compared(shipped: Confidence) -> None:
+    review = "The kettle boils fast, but the lid came loose after a week and the handle gets hot."
+    asked, other = "How many words has this review?", "Translate this review into French."
+    alone = shipped.rate(asked, other, None)
+    assert shipped.rate(f"{asked}\n\n{review}", f"{other}\n\n{review}", 0.99) == pytest.approx(alone)
+    assert shipped.rate(f"{review}\n{asked}", f"{review}\n{other}", 0.99) == pytest.approx(alone)
+    assert differing_lines("a\nb", "a\nb\nc") == ("a\nb", "a\nb\nc")
+    assert differing_lines("a", "b") == ("a", "b")
 
 
 def test_without_an_embedder_that_is_read_the_cosine_decides() -> None:

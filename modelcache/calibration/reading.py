@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from modelcache.calibration.pairs import LabelledPair
-from modelcache.decision.confidence import FORM_ONLY, LanguageModel
+from modelcache.decision.confidence import FORM_ONLY, LanguageModel, differing_lines
 from modelcache.decision.form import differ_in_form_only
 from modelcache.decision.languages import language_of
 from modelcache.embedding.base import Embedder, Embeddings, usable_cores
@@ -46,11 +46,13 @@ def see(
 ) -> list[Seen]:
     """Look at all pairs, with an open embedder and reader."""
     pairs = [(name, pair) for name, suite in suites.items() for pair in suite]
-    texts = list(dict.fromkeys(text for _, pair in pairs for text in (pair.cached, pair.asked)))
+    compared = {pair: differing_lines(pair.asked, pair.cached) for _, pair in pairs}
+    texts = list(dict.fromkeys(text for parts in compared.values() for text in parts))
     vectors = dict(zip(texts, _embed(embedder, texts), strict=True))
 
     def one(named: tuple[str, LabelledPair]) -> Seen:
         suite, pair = named
+        asked, cached = compared[pair]
         veto = slot_guard.compare(pair.asked, pair.cached)
         return Seen(
             pair=pair,
@@ -58,8 +60,8 @@ def see(
             language=language_of(pair.asked),
             veto=veto,
             form_only=not veto and differ_in_form_only(pair.asked, pair.cached),
-            cosine=float(vectors[pair.asked] @ vectors[pair.cached]),
-            log_odds=None if veto else reader.log_odds(pair.asked, pair.cached),
+            cosine=float(vectors[asked] @ vectors[cached]),
+            log_odds=None if veto else reader.log_odds(asked, cached),
         )
 
     with ThreadPoolExecutor(usable_cores()) as pool:

@@ -91,6 +91,10 @@ class Confidence:
             return 1.0
         if differ_in_form_only(asked, cached):
             return FORM_ONLY
+        parts = differing_lines(asked, cached)
+        if parts != (asked, cached):
+            # A long text that both hand on makes any two instructions look alike.
+            (asked, cached), similarity = parts, None
         known = similarity if self._shared else None
         short = max(len(asked), len(cached)) <= REMEMBERED_CHARS
         read, cosine = (self._remembered if short else self._look)(asked, cached, known)
@@ -122,6 +126,19 @@ class Confidence:
 
     def _model(self, asked: str) -> LanguageModel:
         return self._models[language_of(asked)]
+
+
+def differing_lines(asked: str, cached: str) -> tuple[str, str]:
+    """Return two texts without the lines that both begin and end with, unless one of them has no others."""
+    ours, theirs = asked.splitlines(), cached.splitlines()
+    start = 0
+    while start < min(len(ours), len(theirs)) and ours[start] == theirs[start]:
+        start += 1
+    end = 0
+    while end < min(len(ours), len(theirs)) - start and ours[-1 - end] == theirs[-1 - end]:
+        end += 1
+    one, other = ("\n".join(lines[start : len(lines) - end]).strip() for lines in (ours, theirs))
+    return (one, other) if one and other and (start or end) else (asked, cached)
 
 
 def _share(log_odds: float) -> float:
