@@ -75,6 +75,8 @@ def open_confidence(settings: "Settings", embedder: Embedder) -> Confidence | No
                     "fit it anew with `python -m modelcache calibrate --fit`"
                 )
         confidence = Confidence(tables, reader, taught, shared=taught is embedder)
+        # The tables of the languages are read now, and not while somebody waits.
+        confidence.threshold("")
         opened.pop_all()
     return confidence
 
