@@ -54,9 +54,10 @@ def judge_nearest_first(
     """
     judge = cache.judge
     worth = max(1, judge.worth_judging(question, candidates, threshold))
+    judged: list[Judged] = []
     for count in (1, worth) if worth > 1 and judge.nearest_decides(question) else (worth,):
-        found = judge.judge(question, candidates[:count])
-        found, observations = _observed(cache, question, found, embedding, common)
+        judged = judge.judge(question, candidates[:count], judged)
+        found, observations = _observed(cache, question, judged, embedding, common)
         verdict = judge.choose(question, found, threshold)
         if verdict.chosen is not None:
             break

@@ -11,7 +11,7 @@ import numpy as np
 from modelcache.calibration import curve
 from modelcache.calibration.curve import Point, Rated
 from modelcache.calibration.pairs import read_pairs
-from modelcache.calibration.reading import Seen, rate, see
+from modelcache.calibration.reading import Seen, rated, see
 from modelcache.decision.confidence import FORM_ONLY, FORMAT, LanguageModel
 from modelcache.decision.factory import SHIPPED, read_tables
 from modelcache.decision.languages import LANGUAGES, OTHER
@@ -147,9 +147,9 @@ def fitted(
     return tables
 
 
-def _limits(rated: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float) -> dict[str, float]:
+def _limits(curves: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float) -> dict[str, float]:
     """Choose the thresholds: none under which too many hits are wrong in a language that was not taught."""
-    points = {name: one.recommended(wrong_share, wrong_share_in_one) for name, one in rated.items()}
+    points = {name: one.recommended(wrong_share, wrong_share_in_one) for name, one in curves.items()}
     return {
         name: FORM_ONLY if name == OTHER and not point.allowed(wrong_share) else point.threshold
         for name, point in points.items()
@@ -159,17 +159,9 @@ def _limits(rated: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: 
 def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:
     """Return by language what a calibration says of the pairs."""
     return {
-        name: _rated([one for one in seen if one.language == name], LanguageModel(tables["languages"][name]))
+        name: rated([one for one in seen if one.language == name], LanguageModel(tables["languages"][name]))
         for name in sorted({one.language for one in seen})
     }
-
-
-def _rated(seen: Sequence[Seen], model: LanguageModel) -> Rated:
-    return Rated.of(
-        [rate(model, one) for one in seen],
-        [one.pair.same for one in seen],
-        [one.suite for one in seen],
-    )
 
 
 def _print_left_out(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> None:
@@ -187,7 +179,7 @@ def _print_left_out(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> 
         for language in sorted({one.language for one in seen if one.suite == name}):
             own = [one for one in seen if one.suite == name and one.language == language]
             model = LanguageModel(tables["languages"][language])
-            point = _rated(own, model).at(model.threshold)
+            point = rated(own, model).at(model.threshold)
             _print_point(f"{name}, {language} | {model.threshold:.3f}", point)
 
 
@@ -211,16 +203,16 @@ def _logged(settings: Settings, models: Sequence[str]) -> Rated:
     )
 
 
-def _print(name: str, rated: Rated, recommended: Point, wrong_share: float) -> None:
-    print(f"\n{name}: {len(rated.same)} pairs, {int(rated.same.sum())} of them the same question\n")
+def _print(name: str, curve_of: Rated, recommended: Point, wrong_share: float) -> None:
+    print(f"\n{name}: {len(curve_of.same)} pairs, {int(curve_of.same.sum())} of them the same question\n")
     aim = "for" if recommended.wrong_share <= wrong_share else "nearest to"
     print("| threshold | right | wrong | wrong share of hits (95 %) | found |")
     print("| --- | --- | --- | --- | --- |")
     for threshold in sorted({*curve.GRID, recommended.threshold}):
         mark = f" ({aim} {wrong_share:.0%} wrong)" if threshold == recommended.threshold else ""
-        _print_point(f"{threshold:.4g}{mark}", rated.at(threshold))
-    for suite in np.unique(rated.suites).tolist():
-        _print_point(f"{suite}, {recommended.threshold:.4g}", rated.at(recommended.threshold, suite))
+        _print_point(f"{threshold:.4g}{mark}", curve_of.at(threshold))
+    for suite in np.unique(curve_of.suites).tolist():
+        _print_point(f"{suite}, {recommended.threshold:.4g}", curve_of.at(recommended.threshold, suite))
 
 
 def _print_point(head: str, point: Point) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from modelcache.calibration.curve import Rated
-from modelcache.calibration.reading import Seen, rate
+from modelcache.calibration.reading import Seen, rated
 from modelcache.decision.confidence import FORM_ONLY, LanguageModel
 
 # The largest suites would decide alone.
@@ -35,7 +34,7 @@ def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> dict[str, An
     Of the reader's ceilings it takes the one by which most is found at so few wrong hits.
     """
     tables = [_fit(seen, ceiling) for ceiling in CEILINGS]
-    points = [_rated(seen, LanguageModel(one)).recommended(*wrong_shares) for one in tables]
+    points = [rated(seen, LanguageModel(one)).recommended(*wrong_shares) for one in tables]
     ranked = [(point.allowed(wrong_shares[0]), point.right) for point in points]
     return tables[ranked.index(max(ranked))]
 
@@ -60,16 +59,8 @@ def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
         "reaching": [],
     }
     model = LanguageModel(tables)
-    rated = np.array([model.confidence(one.log_odds or 0.0, one.cosine) for one in fitted])
-    return tables | {"reaching": _reaching(np.array([one.cosine for one in fitted]), rated)}
-
-
-def _rated(seen: Sequence[Seen], model: LanguageModel) -> Rated:
-    return Rated.of(
-        [rate(model, one) for one in seen],
-        [one.pair.same for one in seen],
-        [one.suite for one in seen],
-    )
+    shares = np.array([model.confidence(one.log_odds or 0.0, one.cosine) for one in fitted])
+    return tables | {"reaching": _reaching(np.array([one.cosine for one in fitted]), shares)}
 
 
 def _logistic(values: Floats, labels: Floats, weights: Floats) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from modelcache.calibration.curve import Rated
 from modelcache.calibration.pairs import LabelledPair
 from modelcache.decision.confidence import FORM_ONLY, LanguageModel, differing_lines
 from modelcache.decision.form import differ_in_form_only
@@ -75,6 +76,15 @@ def rate(model: LanguageModel, seen: Seen) -> float:
     if seen.form_only:
         return FORM_ONLY
     return 0.0 if seen.log_odds is None else model.confidence(seen.log_odds, seen.cosine)
+
+
+def rated(seen: Sequence[Seen], model: LanguageModel) -> Rated:
+    """Return the pairs by their confidence."""
+    return Rated.of(
+        [rate(model, one) for one in seen],
+        [one.pair.same for one in seen],
+        [one.suite for one in seen],
+    )
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Embeddings]:

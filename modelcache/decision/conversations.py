@@ -9,7 +9,7 @@ from modelcache.decision.standing import Standing
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
 from modelcache.processor.pre import SYSTEM, Message, Question, embedded_places, normalise, told_in
-from modelcache.processor.small_talk import Turns
+from modelcache.processor.small_talk import ASSISTANT, USER, Turns
 from modelcache.slots.guard import SlotGuard
 from modelcache.slots.tokens import words_of
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 CONTEXT = "context"
 # From which confidence on earlier questions count as the same that got one and the same reply.
 LIKELY = 0.5
-USER = "user"
-ASSISTANT = "assistant"
 # What a conversation is about is read from the beginnings of its latest turns, so that the cost is bounded.
 TURNS_READ = 8
 CHARS_READ = 256

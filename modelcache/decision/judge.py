@@ -99,14 +99,17 @@ class Judge:
         near = [place for place, one in enumerate(candidates, start=1) if one.similarity >= least]
         return near[-1] if near else 0
 
-    def judge(self, question: Question, candidates: Sequence[Candidate]) -> list[Judged]:
+    def judge(
+        self, question: Question, candidates: Sequence[Candidate], known: Sequence[Judged] = ()
+    ) -> list[Judged]:
         """Return the candidates in their order, the most alike first.
 
         With a confidence, only the first few that no rule refuses are read; those behind are left out.
+        ``known`` are the first of them, judged before.
         """
-        found: list[Judged] = []
-        unread = self._read_candidates
-        for candidate in candidates:
+        found = list(known)
+        unread = self._read_candidates - sum(not one.veto for one in known)
+        for candidate in candidates[len(known) :]:
             texts = _compared(question, candidate)
             if question.without_context:
                 veto = self.conversations.veto(question, candidate)

@@ -85,15 +85,17 @@ class ParaphraseReader:
         self._session = None
 
     def log_odds(self, asked: str, cached: str) -> float | None:
-        """Return the log-odds that one answer serves both; None for a pair too long to be read.
+        """Return what is to be added to the log-odds by the cosine; None for a pair too long to be read.
 
         The order of the two does not matter: the one that sorts first is read first.
         """
         if self._session is None:
             raise ConfigError("the reader is not open")
+        if max(len(asked), len(cached)) > MAX_CHARS:
+            return None
         first, second = sorted(self._inputs.tokens(clean(text, MAX_CHARS)) for text in (asked, cached))
         pair = arranged(self._inputs, first, second, MOST_TOKENS)
-        if not pair.whole or max(len(asked), len(cached)) > MAX_CHARS:
+        if not pair.whole:
             return None
         inputs = {INPUT: self._inputs.states(pair.ids), AVERAGING: averaging(pair)}
         return float(self._session.run(inputs, [OUTPUT])[0].item())

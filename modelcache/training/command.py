@@ -6,13 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from modelcache.errors import ConfigError
 from modelcache.training.examples import Example
-
-if TYPE_CHECKING:
-    pass
 
 EMBEDDER, READER = "embedder", "reader"
 SEED = 20261128
