@@ -1,7 +1,7 @@
 """The confidence: what a calibration rates, and how one is fitted to labelled pairs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcache.__main__ import main
-from modelcache.calibration.curve import Rated
+from modelcache.calibration.curve import Rated, recommended
 from modelcache.calibration.pairs import read_pairs
 from modelcache.decision.confidence import FORM_ONLY, Confidence, LanguageModel, differing_lines
 from modelcache.decision.factory import SHIPPED, open_confidence
@@ -249,17 +249,38 @@ def test_a_refused_pair_is_no_hit() -> None:
     assert (rated.at(0.2, "b").right, rated.at(0.2, "b").wrong) == (0, 0)
 
 
-def test_the_lowest_threshold_that_leaves_few_wrong_in_all_and_in_each_suite() -> None:
-    def rated(suites: tuple[str, str]) -> Rated:
-        # 96 right and 4 wrong at 0.8, and 30 right at 0.6 beside 3 wrong ones.
-        levels = [*[(0.8, True)] * 96, *[(0.8, False)] * 4, *[(0.6, True)] * 30, *[(0.6, False)] * 3]
-        names = [suites[0]] * 100 + [suites[1]] * 33
-        return Rated.of([share for share, _ in levels], [same for _, same in levels], names)
+def levels(*counts: tuple[float, int, int], suites: Sequence[str] = ("a", "a")) -> Rated:
+    """So many right and wrong hits at each confidence."""
+    of = [
+        (share, same, suites[number])
+        for number, (share, right, wrong) in enumerate(counts)
+        for same, count in ((True, right), (False, wrong))
+        for _ in range(count)
+    ]
+    return Rated.of([share for share, *_ in of], [same for _, same, _ in of], [suite for *_, suite in of])
 
-    assert rated(("a", "a")).recommended(0.06, 0.06).threshold == pytest.approx(0.6)
-    assert rated(("a", "a")).recommended(0.045, 0.06).threshold == pytest.approx(0.8)
-    assert rated(("a", "b")).recommended(0.06, 0.08).threshold == pytest.approx(0.8)
-    assert rated(("a", "a")).recommended(0.01, 0.06).wrong == 4
+
+def test_the_lowest_threshold_that_leaves_few_wrong_in_all_and_in_each_suite() -> None:
+    def threshold(most_wrong: float, in_one: float, suites: tuple[str, str] = ("a", "a")) -> float:
+        rated = levels((0.8, 96, 4), (0.6, 30, 3), suites=suites)
+        return recommended({"english": rated}, most_wrong, in_one)["english"].threshold
+
+    assert threshold(0.06, 0.06) == pytest.approx(0.6)
+    assert threshold(0.045, 0.06) == pytest.approx(0.8)
+    assert threshold(0.06, 0.08, ("a", "b")) == pytest.approx(0.8)
+    # Where none leaves so few, the one that leaves fewest.
+    assert threshold(0.01, 0.02) == pytest.approx(0.8)
+
+
+def test_a_language_with_few_wrong_hits_leaves_room_for_another() -> None:
+    noisy, clean = levels((0.8, 96, 4), (0.6, 30, 2)), levels((0.9, 100, 0), (0.5, 40, 1))
+    chosen = recommended({"english": noisy, "chinese": clean}, 0.03, 0.06)
+    assert {name: point.threshold for name, point in chosen.items()} == {"english": 0.6, "chinese": 0.5}
+    assert sum(point.wrong for point in chosen.values()) <= 0.03 * sum(
+        point.right + point.wrong for point in chosen.values()
+    )
+    alone = recommended({"english": noisy}, 0.03, 0.06)
+    assert alone["english"].threshold == pytest.approx(0.8)
 
 
 def made_up_pairs(path: Path, box: str = "box", count: int = 150) -> None:

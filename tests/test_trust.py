@@ -61,7 +61,8 @@ def test_every_change_to_a_long_text_is_made_once() -> None:
             assert all(entry["text"].count(old) == 1 for old, _ in asked.get("edits", []))
 
 
-def test_linked_questions_are_in_one_half() -> None:
+@pytest.mark.parametrize("language", ["Chinese", "English"])
+def test_linked_questions_are_in_one_part(language: str) -> None:
     # Triples of pairs, the third of which has one question of each of the two before.
     pairs = []
     for number in range(300):
@@ -70,11 +71,14 @@ def test_linked_questions_are_in_one_half() -> None:
             Pair(f"c{number}", f"d{number}", True),
             Pair(f"d{number}", f" a{number}\n", False),
         ]
-    split = Split.of(pairs)
-    halves = [split.is_fitted(pair) for pair in pairs]
-    assert halves[0::3] == halves[1::3] == halves[2::3]
-    assert 0 < sum(halves) < len(halves)
-    assert all(split.is_fitted(pair) for pair in pairs if is_tuned(pair))
+    split = Split.of(pairs, language)
+    parts = [(split.is_fitted(pair), split.is_asked(pair)) for pair in pairs]
+    assert parts[0::3] == parts[1::3] == parts[2::3]
+    # What is neither was taught: a part of the Chinese pairs.
+    assert set(parts) == {(True, False), (False, True)} | (
+        {(False, False)} if language == "Chinese" else set()
+    )
+    assert not any(split.is_asked(pair) for pair in pairs if is_tuned(pair))
 
 
 @pytest.mark.parametrize(

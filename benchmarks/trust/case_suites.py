@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.question_pairs import FILES, ROOT, data_folder
+from benchmarks.question_pairs import FILES, ROOT, Pair, data_folder
+from benchmarks.question_pairs import read_pairs as read_question_pairs
 from benchmarks.trust import suites
 from benchmarks.trust.own_cases import frames, in_another_language, in_languages, in_options, statements
-from modelcache.evaluation.pairs import LabelledPair, read_pairs
+from benchmarks.trust.split import Split
+from modelcache.evaluation.pairs import LabelledPair, read_pairs, user
 
 SEED = 20261128
 ALONE, TOGETHER = "alone", "together"
@@ -53,11 +55,10 @@ def readers() -> dict[str, Reader]:
     for path in _case_files():
         found[path.stem] = partial(_of_file, path.stem, SHARED, path, BOTH)
     data = data_folder()
-    for file in FILES.values() if data is not None else ():
+    for language, file in FILES.items() if data is not None else ():
         assert data is not None
-        # What is alike in two of these pairs has no label: they are asked alone.
         name = file.removesuffix(".tsv")
-        found[name] = partial(_of_file, name, DEV, data / file, (ALONE,))
+        found[name] = partial(_of_dev, name, data, language)
     for name in suites.READERS:
         found[name.replace(" ", "_")] = partial(_of_suite, name)
     for own, (read, ways) in OWN_SUITES.items():
@@ -92,6 +93,23 @@ def _case_files() -> list[Path]:
 
 def _of_file(name: str, group: str, path: Path, ways: tuple[str, ...]) -> CaseSuite:
     return CaseSuite(name, group, read_pairs(path), ways)
+
+
+def _of_dev(name: str, data: Path, language: str) -> CaseSuite:
+    """Take the pairs that nothing was taught or fitted with.
+
+    What is alike in two of these pairs has no label: they are asked alone.
+    """
+    return CaseSuite(name, DEV, dev_pairs(data, language, Split.is_asked), (ALONE,))
+
+
+def dev_pairs(data: Path, language: str, chosen: Callable[[Split, Pair], bool]) -> list[LabelledPair]:
+    """Return a part of the pairs of a language."""
+    pairs = read_question_pairs(data, language)
+    split = Split.of(pairs, language)
+    return [
+        LabelledPair(user(pair.cached), user(pair.asked), pair.same) for pair in pairs if chosen(split, pair)
+    ]
 
 
 def _of_suite(name: str) -> CaseSuite:

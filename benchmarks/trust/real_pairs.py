@@ -30,7 +30,7 @@ def hard_pairs(product: Product, folder: Path, language: str, limit: int) -> lis
     """
     pairs, split = _shuffled(folder, language)
     pairs = pairs[: limit or None]
-    asked = balance([pair for pair in pairs if not split.is_fitted(pair)])
+    asked = balance([pair for pair in pairs if split.is_asked(pair)])
     cached = list(dict.fromkeys(normalise(pair.cached) for pair in pairs))
     place = {text: number for number, text in enumerate(cached)}
     own = [place[normalise(pair.cached)] for pair in asked]
@@ -64,7 +64,7 @@ def hard_pairs(product: Product, folder: Path, language: str, limit: int) -> lis
 def paraphrases(product: Product, folder: Path, language: str, limit: int) -> list[Hits]:
     """Ask a cache of up to a thousand unlinked questions a paraphrase of each; any other entry is wrong."""
     pairs, split = _shuffled(folder, language)
-    of_component = {split.component(pair): pair for pair in pairs if pair.same and not split.is_fitted(pair)}
+    of_component = {split.component(pair): pair for pair in pairs if pair.same and split.is_asked(pair)}
     chosen = _unlike(list(of_component.values()))[: limit or PARAPHRASES]
     entries, questions = [user(pair.cached) for pair in chosen], [user(pair.asked) for pair in chosen]
     truth = Truth(range(len(chosen)), np.ones(len(chosen), np.bool_), others_are_wrong=True)
@@ -97,6 +97,6 @@ def _key(asked: Pair, cached: Pair) -> str:
 
 def _shuffled(folder: Path, language: str) -> tuple[list[Pair], Split]:
     pairs = read_pairs(folder, language)
-    split = Split.of(pairs)
+    split = Split.of(pairs, language)
     random.Random(SEED).shuffle(pairs)
     return pairs, split

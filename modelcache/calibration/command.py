@@ -85,8 +85,7 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
         curves = {"log": _logged(settings, asked.model)}
     else:
         curves, tables = _of_pairs(settings, asked)
-    limits = _limits(curves, asked.wrong_share, asked.wrong_share_in_one)
-    recommended = {name: one.at(limits[name]) for name, one in curves.items()}
+    recommended = _recommended(curves, asked.wrong_share, asked.wrong_share_in_one)
     for name, one in curves.items():
         _print(name, one, recommended[name], asked.wrong_share)
     if tables is not None:
@@ -106,7 +105,7 @@ def _of_pairs(
     slot_guard = SlotGuard.from_settings(settings)
     # Whatever embedder searches, the decision is by the cosine of this one.
     embedder = E5Embedder(settings.embedding_threads, settings.e5_path)
-    reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
+    reader = ParaphraseReader(embedder, settings.embedding_threads, settings.reader_path)
     shares = asked.wrong_share, asked.wrong_share_in_one
     embedder.open()
     try:
@@ -140,20 +139,22 @@ def fitted(
         own = [one for one in seen if one.language == name]
         languages[name] = fit(own if len(own) >= LEAST_PAIRS_OF_A_LANGUAGE else seen, wrong_shares)
     tables = {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
-    limits = _limits(curves(seen, tables), *wrong_shares)
+    points = _recommended(curves(seen, tables), *wrong_shares)
+    limits = {name: point.threshold for name, point in points.items()}
     for name in LANGUAGES:
         # Where no pair tells, the strictest that another language needs.
         languages[name]["threshold"] = limits.get(name, FORM_ONLY if name == OTHER else max(limits.values()))
     return tables
 
 
-def _limits(curves: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float) -> dict[str, float]:
+def _recommended(
+    curves: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float
+) -> dict[str, Point]:
     """Choose the thresholds: none under which too many hits are wrong in a language that was not taught."""
-    points = {name: one.recommended(wrong_share, wrong_share_in_one) for name, one in curves.items()}
-    return {
-        name: FORM_ONLY if name == OTHER and not point.allowed(wrong_share) else point.threshold
-        for name, point in points.items()
-    }
+    points = curve.recommended(curves, wrong_share, wrong_share_in_one)
+    if OTHER in points and points[OTHER].wrong_share > wrong_share_in_one:
+        points[OTHER] = curves[OTHER].at(FORM_ONLY)
+    return points
 
 
 def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:

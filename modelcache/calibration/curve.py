@@ -27,9 +27,9 @@ class Point:
         """Share of the hits that is wrong."""
         return self.wrong / max(1, self.right + self.wrong)
 
-    def allowed(self, most_wrong: float) -> bool:
-        """Tell whether no more of the hits are wrong."""
-        return self.wrong_share <= most_wrong
+    def excess(self, most_wrong: float) -> float:
+        """Return how many more of the hits are wrong than may be; under 0: so many fewer."""
+        return self.wrong - most_wrong * (self.right + self.wrong)
 
     @property
     def found(self) -> float:
@@ -55,24 +55,49 @@ class Rated:
         hit, same = self.shares[chosen] >= threshold, self.same[chosen]
         return Point(threshold, int((hit & same).sum()), int((hit & ~same).sum()), int(same.sum()))
 
-    def recommended(self, most_wrong: float, most_wrong_in_one: float) -> Point:
-        """Return the threshold that finds most while no more of the hits are wrong, in all and in any suite.
-
-        Of those that find as much it is the highest; where none leaves so few, the one that leaves fewest.
-        """
+    def allowed(self, most_wrong: float, most_wrong_in_one: float) -> list[Point]:
+        """Return the thresholds at which no more of the hits are wrong, in all and in any suite, rising."""
         points = [point for point in map(self.at, LIMITS) if point.right]
-        allowed = [point for point in points if self._allowed(point, most_wrong, most_wrong_in_one)]
-        if allowed:
-            return max(allowed, key=lambda point: (point.right, point.threshold))
+        return [point for point in points if self._allowed(point, most_wrong, most_wrong_in_one)]
+
+    def cleanest(self) -> Point:
+        """Return the threshold that leaves the smallest share of wrong hits; of several the highest."""
+        points = [point for point in map(self.at, LIMITS) if point.right]
         return min(points, key=lambda point: (point.wrong_share, -point.threshold), default=self.at(1.0))
+
+    def is_clean(self, threshold: float, most_wrong_in_one: float) -> bool:
+        """Tell whether no more of the hits are wrong in any suite."""
+        suites = [self.at(threshold, suite) for suite in np.unique(self.suites).tolist()]
+        return all(
+            one.wrong_share <= most_wrong_in_one or one.right + one.wrong < LEAST_HITS for one in suites
+        )
 
     def _allowed(self, point: Point, most_wrong: float, most_wrong_in_one: float) -> bool:
         if point.wrong and point.wrong_share > most_wrong and point.right + point.wrong >= LEAST_HITS:
             return False
-        suites = [self.at(point.threshold, suite) for suite in np.unique(self.suites).tolist()]
-        return all(
-            one.wrong_share <= most_wrong_in_one or one.right + one.wrong < LEAST_HITS for one in suites
-        )
+        return self.is_clean(point.threshold, most_wrong_in_one)
+
+
+def recommended(curves: Mapping[str, Rated], most_wrong: float, most_wrong_in_one: float) -> dict[str, Point]:
+    """Return the thresholds that together find most while no more of the hits are wrong.
+
+    Of all hits of all languages at most ``most_wrong`` are wrong, of those in any language or suite at most
+    ``most_wrong_in_one``. A language in which no threshold leaves so few gets its cleanest.
+    """
+    allowed = {name: one.allowed(most_wrong_in_one, most_wrong_in_one) for name, one in curves.items()}
+    chosen = {name: one.cleanest() for name, one in curves.items() if not allowed[name]}
+    # What a wrong hit too many costs, in right ones: the least at which all together are clean enough.
+    for cost in np.geomspace(1e-3, 1e4, 400):
+        best = {
+            name: max(
+                points, key=lambda point: (point.right - cost * point.excess(most_wrong), point.threshold)
+            )
+            for name, points in allowed.items()
+            if points
+        }
+        if sum(point.excess(most_wrong) for point in best.values()) <= 0:
+            break
+    return chosen | best
 
 
 def draw(curves: Mapping[str, Rated], path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from modelcache.calibration.curve import Rated
 from modelcache.calibration.reading import Seen, rated
 from modelcache.decision.confidence import FORM_ONLY, LanguageModel
 
@@ -17,6 +18,10 @@ MOST_OF_A_SUITE = 500
 STRENGTH = 1e-3
 # Cosines of questions lie in a narrow band: centred and widened, a step in them is as large as one in odds.
 CENTRE, WIDTH = 0.85, 0.05
+# At a confidence of one half so few of the hits are wrong, in every suite.
+HALF, WRONG_AT_HALF = 0.5, 0.05
+# In log-odds, how far the confidence is lowered for that at most, and in which steps.
+MOST_STRICT, STRICT_STEP = 6.0, 0.05
 # What the reader says for a pair counts up to this, in log-odds.
 CEILINGS = (0.0, 0.5, 1.0, 10.0)
 # So few of the pairs that are rated so high or higher are further away than is noted.
@@ -34,9 +39,31 @@ def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> dict[str, An
     Of the reader's ceilings it takes the one by which most is found at so few wrong hits.
     """
     tables = [_fit(seen, ceiling) for ceiling in CEILINGS]
-    points = [rated(seen, LanguageModel(one)).recommended(*wrong_shares) for one in tables]
-    ranked = [(point.allowed(wrong_shares[0]), point.right) for point in points]
-    return tables[ranked.index(max(ranked))]
+    found = [_most_right(rated(seen, LanguageModel(one)), wrong_shares) for one in tables]
+    return _made_strict(seen, tables[found.index(max(found))])
+
+
+def _most_right(curve: Rated, wrong_shares: tuple[float, float]) -> int:
+    """Return how many hits are right at the best threshold of a language alone."""
+    return max((point.right for point in curve.allowed(*wrong_shares)), default=0)
+
+
+def _made_strict(seen: Sequence[Seen], tables: dict[str, Any]) -> dict[str, Any]:
+    """Lower the confidence until, at one half, few hits are wrong in every suite.
+
+    The pairs are half alike and half not. Among what a service finds near there are more look-alikes: how
+    many, nobody knows beforehand. So a confidence of one half is made to mean the worst of the suites.
+    """
+    for shift in np.arange(0, MOST_STRICT, STRICT_STEP):
+        unread, base = tables["unread"]
+        lowered = tables | {
+            "base": round(tables["base"] - shift, DIGITS),
+            "unread": [unread, round(base - shift, DIGITS)],
+        }
+        curve = rated(seen, LanguageModel(lowered))
+        if curve.is_clean(HALF, WRONG_AT_HALF):
+            break
+    return lowered | {"reaching": _reaching(seen, lowered)}
 
 
 def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
@@ -58,9 +85,7 @@ def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
         "threshold": FORM_ONLY,
         "reaching": [],
     }
-    model = LanguageModel(tables)
-    shares = np.array([model.confidence(one.log_odds or 0.0, one.cosine) for one in fitted])
-    return tables | {"reaching": _reaching(np.array([one.cosine for one in fitted]), shares)}
+    return tables
 
 
 def _logistic(values: Floats, labels: Floats, weights: Floats) -> list[float]:
@@ -80,8 +105,12 @@ def _logistic(values: Floats, labels: Floats, weights: Floats) -> list[float]:
     return weights_found
 
 
-def _reaching(cosines: Floats, rated: Floats) -> list[tuple[float, float]]:
+def _reaching(seen: Sequence[Seen], tables: dict[str, Any]) -> list[tuple[float, float]]:
     """Return, by confidence, the cosine under which hardly a pair is rated so high."""
+    model = LanguageModel(tables)
+    fitted = [one for one in seen if one.is_fitted]
+    cosines = np.array([one.cosine for one in fitted])
+    rated = np.array([model.confidence(one.log_odds or 0.0, one.cosine) for one in fitted])
     reached = [share for share in REACHED if (rated >= share).any()]
     least = [float(np.quantile(cosines[rated >= share], FURTHEST)) for share in reached]
     return [

@@ -57,14 +57,15 @@ def open_confidence(settings: "Settings", embedder: Embedder) -> Confidence | No
     path = settings.calibration or SHIPPED
     tables = read_tables(path)
     with ExitStack() as opened:
-        reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
-        opened.callback(reader.close)
-        reader.open()
-        taught: Embedder = embedder
-        if embedder.name != tables["embedder"]:
+        if isinstance(embedder, E5Embedder) and embedder.name == tables["embedder"]:
+            taught = embedder
+        else:
             taught = E5Embedder(settings.embedding_threads)
             opened.callback(taught.close)
             taught.open()
+        reader = ParaphraseReader(taught, settings.embedding_threads, settings.reader_path)
+        opened.callback(reader.close)
+        reader.open()
         for kind, fitted, used in (
             ("embedder", tables["embedder"], taught.name),
             ("reader", tables["reader"], reader.name),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from modelcache.decision.verified import wilson_95
 from modelcache.evaluation.asking import Asker, Found, numbered
+from modelcache.evaluation.linked import components
 from modelcache.evaluation.pairs import Dialogue, LabelledPair, key
 
 # A share of fewer hits says nothing of how it moves with the threshold.
@@ -140,18 +141,11 @@ def together(
 
 def _answers(pairs: Sequence[LabelledPair], place: dict[str, int]) -> dict[str, frozenset[int]]:
     """Return for each question the places of the entries that answer it by the labels."""
-    above: dict[str, str] = {}
-
-    def root(text: str) -> str:
-        while above.setdefault(text, text) != text:
-            text = above[text]
-        return text
-
-    for pair in pairs:
-        one, other = root(key(pair.cached)), root(key(pair.asked))
-        if pair.same:
-            above[other] = one
+    same = ((key(pair.cached), key(pair.asked)) for pair in pairs if pair.same)
+    # A text that nothing answers is linked with itself.
+    itself = ((text, text) for pair in pairs for text in (key(pair.cached), key(pair.asked)))
+    of = components([*same, *itself])
     linked: dict[str, set[int]] = {}
     for text, number in place.items():
-        linked.setdefault(root(text), set()).add(number)
-    return {text: frozenset(linked.get(root(text), ())) for text in above}
+        linked.setdefault(of[text], set()).add(number)
+    return {text: frozenset(linked.get(component, ())) for text, component in of.items()}

@@ -106,6 +106,9 @@ def _lessons(asked: argparse.Namespace) -> Lessons:
     kept = min(KEPT, round(len(pairs) * KEPT_SHARE))
     if not kept:
         raise ConfigError("too few pairs to teach with")
-    texts = [one.asked for one in pairs[kept:]]
+    # Some pairs are there twice.
+    aside = set(pairs[:kept])
+    taught = [one for one in pairs[kept:] if one not in aside]
+    texts = [one.asked for one in taught]
     made = contrasts(texts, kept + round(asked.contrasts * asked.share), asked.seed) if asked.data else []
-    return Lessons(pairs[kept:], made[kept:], pairs[:kept], made[:kept])
+    return Lessons(taught, made[kept:], pairs[:kept], made[:kept])
