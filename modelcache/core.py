@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from modelcache.background import BackgroundWriter, Sweeper
@@ -55,18 +56,18 @@ class Cache:
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
         gathering.open()
-        try:
+        with ExitStack() as opened:
+            opened.callback(gathering.close)
             confidence = open_confidence(settings, embedder)
+            if confidence is not None:
+                opened.callback(confidence.close)
             if reranker is not None:
+                opened.callback(reranker.close)
                 reranker.open()
             judge = make_judge(settings, embedder, evaluation, slot_guard, confidence, reranker)
             data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
             data_manager.open()
-        except BaseException:
-            if reranker is not None:
-                reranker.close()
-            gathering.close()
-            raise
+            opened.pop_all()
         writer = BackgroundWriter(data_manager.scalars, settings.background_queue_size, data_manager.eviction)
         return cls(
             settings=settings,
