@@ -12,6 +12,7 @@ from modelcache.decision.shadow_report import shadow_report
 from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ModelCacheError
 from modelcache.evaluation import command as evaluate
+from modelcache.evaluation import observed
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of, get_scalar_store
 from modelcache.manager.names import collection_name, model_key
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return evaluate.run(settings, asked)
         if asked.command == "calibrate":
             calibrate.run(settings, asked)
+            return 0
+        if asked.command == "observed-pairs":
+            observed.run(settings, asked)
             return 0
         if asked.command == "shadow-report":
             print(_shadow_report(settings, asked.model))
@@ -98,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     shadow = commands.add_parser("shadow-report", help="tell what each threshold would have answered")
     shadow.add_argument("--model", required=True, help="the model")
+    observed.add_arguments(
+        commands.add_parser("observed-pairs", help="write what was told and seen of hits as labelled pairs")
+    )
     train.add_arguments(
         commands.add_parser("train", help="teach the embedder and the reader from labelled pairs")
     )

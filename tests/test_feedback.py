@@ -1,15 +1,18 @@
 """What a service learns from being told that a hit was right or wrong."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from flask import Flask
 
+from modelcache.__main__ import main
 from modelcache.app import get_service
 from modelcache.core import Cache
 from modelcache.decision.feedback import RETIRE_WRONG
 from modelcache.decision.verified import Evidence, own_threshold
+from modelcache.evaluation.pairs import read_pairs
 from tests.client import CacheClient, Json, user
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR, HashEmbedder
@@ -278,3 +281,40 @@ def test_more_wrong_answers_raise_it_and_right_ones_over_them_lower_it() -> None
     thrice = own_threshold([Evidence(0.98, False)] * 3, 0.97)
     assert once < thrice < 1
     assert own_threshold([Evidence(0.98, False)] + [Evidence(0.985, True)] * 5, 0.97) < once
+
+
+def test_what_was_told_becomes_labelled_pairs(
+    app: Flask, client: CacheClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hit_id = inserted(client, "q")
+    client.query(ASKED)
+    client.query(ASKED + NEAR)
+    client.query("q")
+    assert status(client.feedback(hit_id, ASKED, False)) == "recorded"
+    assert status(client.feedback(hit_id, ASKED + NEAR, True)) == "recorded"
+    assert status(client.feedback(hit_id, "q", True)) == "recorded"
+    assert get_service(app).cache.writer.flush()
+    monkeypatch.setenv("MODELCACHE_DATA_DIR", str(get_service(app).settings.data_dir))
+    path = tmp_path / "told.jsonl"
+    assert main(["--profile", "demo", "observed-pairs", "--to", str(path)]) == 0
+    # The same question says nothing of other words.
+    assert {(pair.asked[0]["content"], pair.same, pair.kind) for pair in read_pairs(path)} == {
+        (ASKED, False, "feedback"),
+        (ASKED + NEAR, True, "feedback"),
+    }
+    assert all(pair.cached == user("q") for pair in read_pairs(path))
+
+
+def test_where_nothing_was_observed_no_file_is_written(
+    app: Flask,
+    client: CacheClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    inserted(client, "q")
+    monkeypatch.setenv("MODELCACHE_DATA_DIR", str(get_service(app).settings.data_dir))
+    path = tmp_path / "told.jsonl"
+    assert main(["--profile", "demo", "observed-pairs", "--to", str(path)]) == 1
+    assert "nothing was observed yet" in capsys.readouterr().err
+    assert not path.exists()

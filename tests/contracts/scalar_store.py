@@ -39,8 +39,8 @@ def answer(asked: str, text: str = "an answer", model: str = "m", **more: object
     return replace(new, **more)  # type: ignore[arg-type]
 
 
-def line(model: str = "m", at: float = NOW) -> LogLine:
-    return LogLine(at, 0, "", True, 0.001, model, model_key(model), "user###a", "user###a", "b")
+def line(model: str = "m", at: float = NOW, query: str = "user###a") -> LogLine:
+    return LogLine(at, 0, "", True, 0.001, model, model_key(model), query, "user###a", "b")
 
 
 def seen(answer_id: int, asked: str = "asked", model: str = "m", **more: object) -> Observation:
@@ -148,6 +148,12 @@ class ScalarStoreContract:
         assert store.discard_unfinished(NOW) == 0, "these may be on their way in another process"
         assert store.discard_unfinished(FAR_FUTURE) == 2
         assert {row.id for row in store.dead(model_key("m"), 10)} == set(ids)
+
+    def test_the_log_tells_what_a_model_was_asked(self, store: ScalarStore) -> None:
+        store.write_log([line("m", query="one"), line("n", query="other"), line("m", query="two")])
+        assert store.logged(model_key("m"), 10) == ["two", "one"]
+        assert store.logged(model_key("m"), 1) == ["two"]
+        assert store.logged(model_key("absent"), 10) == []
 
     def test_an_expired_row_never_answers(self, store: ScalarStore) -> None:
         [id_] = put(store, answer("q", expires_at=NOW + 10))

@@ -355,5 +355,9 @@ class ScalarStore(ABC):
         """Append to the query log; not to be repeated."""
 
     @abstractmethod
+    def logged(self, model_key: str, limit: int) -> list[str]:
+        """Return what a model was asked, as spliced dialogues cut as the log cuts them, the newest first."""
+
+    @abstractmethod
     def trim_log(self, before: float) -> int:
         """Delete the log rows older than ``before`` (epoch seconds) and return how many."""

@@ -513,6 +513,15 @@ class SqlStorage(ScalarStore):
                 )
 
     @repeated
+    def logged(self, model_key: str, limit: int) -> list[str]:
+        with self.reading() as cursor:
+            cursor.execute(
+                "SELECT query FROM modelcache_query_log WHERE model_key = ? ORDER BY id DESC LIMIT ?",
+                (model_key, limit),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    @repeated
     def trim_log(self, before: float) -> int:
         with self.writing() as cursor:
             return self._delete_log(cursor, "gmt_create < ?", sql_time(before))
