@@ -61,6 +61,9 @@ class BackgroundWriter:
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-writer", daemon=True)
+
+    def open(self) -> None:
+        """Start to write."""
         self._thread.start()
 
     def hit(self, entry: CachedAnswer, at: float) -> None:
@@ -175,6 +178,9 @@ class Sweeper:
         self._next_reconcile = self._next_trim = monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-sweeper", daemon=True)
+
+    def open(self) -> None:
+        """Start to tidy."""
         self._thread.start()
 
     def close(self) -> None:

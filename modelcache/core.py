@@ -43,9 +43,10 @@ class Cache:
     feedback_rule: FeedbackRule
     writer: BackgroundWriter
     learner: Learner
-    sweeper: Sweeper
     turns: Turns
     """For the part of a query between its embedding and its reply."""
+    opened: ExitStack
+    """Closes what was opened."""
 
     @classmethod
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
@@ -55,8 +56,8 @@ class Cache:
         reranker = Reranker.from_settings(settings)
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
-        gathering.open()
         with ExitStack() as opened:
+            gathering.open()
             opened.callback(gathering.close)
             confidence = open_confidence(settings, embedder)
             if confidence is not None:
@@ -67,35 +68,42 @@ class Cache:
             judge = make_judge(settings, embedder, evaluation, slot_guard, confidence, reranker)
             data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
             data_manager.open()
-            opened.pop_all()
-        writer = BackgroundWriter(data_manager.scalars, settings.background_queue_size, data_manager.eviction)
-        return cls(
-            settings=settings,
-            embedder=embedder,
-            gathering=gathering,
-            data_manager=data_manager,
-            judge=judge,
-            feedback_rule=FeedbackRule(embedder.name, embedder.thresholds.short),
-            writer=writer,
-            learner=Learner(data_manager.scalars, gathering, embedder.thresholds, writer, settings),
-            sweeper=Sweeper(
+            opened.callback(data_manager.close)
+            scalars = data_manager.scalars
+            writer = BackgroundWriter(scalars, settings.background_queue_size, data_manager.eviction)
+            writer.open()
+            opened.callback(writer.close)
+            learner = Learner(scalars, gathering, embedder.thresholds, writer, settings)
+            learner.open()
+            opened.callback(learner.close)
+            sweeper = Sweeper(
                 data_manager,
                 settings.sweep_interval,
                 settings.reconcile_interval,
                 settings.query_log_days,
                 settings.lookup_seconds,
-            ),
-            turns=Turns(_searches_at_a_time(data_manager, settings)),
-        )
+            )
+            sweeper.open()
+            opened.callback(sweeper.close)
+            return cls(
+                settings=settings,
+                embedder=embedder,
+                gathering=gathering,
+                data_manager=data_manager,
+                judge=judge,
+                feedback_rule=FeedbackRule(embedder.name, embedder.thresholds.short),
+                writer=writer,
+                learner=learner,
+                turns=Turns(_searches_at_a_time(data_manager, settings)),
+                opened=opened.pop_all(),
+            )
 
     def close(self) -> None:
-        """Write what is queued, keep the indexes, and release everything."""
-        self.sweeper.close()
-        self.learner.close()
-        self.writer.close()
-        self.data_manager.close()
-        self.gathering.close()
-        self.judge.close()
+        """Write what is queued, keep the indexes, and release everything, the last opened first.
+
+        What cannot be closed keeps nothing else open; its error is raised at the end.
+        """
+        self.opened.close()
 
     def compares(self, question: Question) -> bool:
         """Tell whether the question is short enough to be compared by meaning."""
@@ -150,9 +158,9 @@ class Service:
         """Close the cache; harmless when repeated."""
         with self._lock:
             self._draining = True
-            if self._cache is not None:
-                self._cache.close()
-                self._cache = None
+            cache, self._cache = self._cache, None
+            if cache is not None:
+                cache.close()
 
     def check(self) -> None:
         """Return if the stores and the embedder answer; otherwise raise what stops them."""

@@ -81,7 +81,6 @@ class Learner:
         writer: BackgroundWriter,
         settings: Settings,
     ) -> None:
-        """Read the policies; raises ScalarStoreError."""
         self._scalars = scalars
         self._writer = writer
         self._lookup_seconds = settings.lookup_seconds
@@ -96,12 +95,15 @@ class Learner:
         self._lock = threading.Lock()
         self._inserts: queue.SimpleQueue[_Inserted | None] = queue.SimpleQueue()
         self._failing = False
-        self._read_policies()
         self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=run, name=f"modelcache-{name}", daemon=True)
             for name, run in (("refresher", self._keep_fresh), ("comparer", self._keep_comparing))
         ]
+
+    def open(self) -> None:
+        """Read the policies and start to learn; raises ScalarStoreError."""
+        self._read_policies()
         for thread in self._threads:
             thread.start()
 

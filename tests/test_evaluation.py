@@ -140,7 +140,8 @@ def judge() -> Iterator[Judge]:
     guard = SlotGuard.from_settings(settings)
     judge = make_judge(settings, embedder, get_evaluation(settings), guard, confidence, None)
     yield judge
-    judge.close()
+    assert confidence is not None
+    confidence.close()
     embedder.close()
 
 

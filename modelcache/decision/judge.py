@@ -75,13 +75,6 @@ class Judge:
         """Tell whether the text is of the kind that has a cosine threshold of its own."""
         return len(question.text) > self._long_text_chars
 
-    def close(self) -> None:
-        """Release what it holds; harmless when repeated."""
-        if self._confidence is not None:
-            self._confidence.close()
-        if self._reranker is not None:
-            self._reranker.close()
-
     def threshold(self, question: Question) -> float:
         """Return the calibrated threshold for a question of this length."""
         if self._confidence is not None:
