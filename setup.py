@@ -6,7 +6,7 @@ WEIGHTS = ("e5", "e5-untaught", "reader")
 
 setup(
     packages=[
-        *find_namespace_packages(include=["modelcache*"]),
+        *find_namespace_packages(include=["modelcache", "modelcache.*"]),
         *(f"modelcache.model.{name}" for name in WEIGHTS),
     ],
     package_dir={f"modelcache.model.{name}": f"model/{name}" for name in WEIGHTS},

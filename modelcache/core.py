@@ -109,6 +109,10 @@ class Cache:
         """Tell whether the question is short enough to be compared by meaning."""
         return len(question.text) <= min(self.settings.max_embed_chars, self.embedder.max_chars)
 
+    def searches(self, question: Question) -> bool:
+        """Tell whether an entry with another text may answer the question."""
+        return self.judge.searches and self.compares(question)
+
     def threshold(self, question: Question) -> float:
         """Return the threshold for a question of this length: the configured one, else the calibrated."""
         settings = self.settings

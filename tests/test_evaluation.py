@@ -20,6 +20,7 @@ from modelcache.slots.guard import SlotGuard
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR
+from tests.wire import assert_miss, break_method
 
 QUESTION = make_question("m", {}, [Message("user", "q")], make_settings({}))
 
@@ -94,11 +95,17 @@ def test_near_copies_hit_under_it(make_app: AppFactory, name: str) -> None:
     assert not client.query("something else")["cacheHit"]
 
 
-def test_only_equal_questions_hit_under_exact_match(make_app: AppFactory) -> None:
-    client = CacheClient(make_app(evaluation="exact_match").test_client())
+def test_only_equal_questions_hit_under_exact_match(
+    make_app: AppFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(evaluation="exact_match")
+    client = CacheClient(app.test_client())
     client.insert(("q", "a"))
+    # Nothing needs to be embedded or searched for that.
+    break_method(monkeypatch, app, "embedder.embed")
+    break_method(monkeypatch, app, "vectors.search")
     assert client.query("q")["hit_type"] == "exact"
-    assert not client.query("q" + NEAR, threshold=0)["cacheHit"]
+    assert_miss(client.query("q" + NEAR, threshold=0))
 
 
 def test_thresholds_for_short_and_long_texts(make_app: AppFactory) -> None:

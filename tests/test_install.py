@@ -53,6 +53,8 @@ def test_one_command_installs_and_starts_the_demo(clone: Path, tmp_path: Path) -
 
 def test_the_package_installs_with_its_configuration(clone: Path, tmp_path: Path) -> None:
     target = tmp_path / "installed"
+    # The demo has run here: what it kept is no package.
+    (clone / "modelcache_data" / "faiss").mkdir(parents=True)
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
     subprocess.run([*install, str(clone)], check=True, capture_output=True, timeout=DEMO_SECONDS)
     code = (
@@ -69,6 +71,7 @@ def test_the_package_installs_with_its_configuration(clone: Path, tmp_path: Path
     ).stdout
     statements = str(len(schema_statements()))
     assert output.split() == [str(target / "modelcache" / "settings.py"), "e5", statements]
+    assert not (target / "modelcache_data").exists()
 
 
 def test_a_run_without_tests_fails(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest, started: flo
     if exact is not None:
         cache.writer.hit(exact, time())
         return reply.hit(exact, reply.EXACT, perf_counter() - started)
-    if not cache.compares(question):
+    if not cache.searches(question):
         return reply.miss(NOTHING_COMPARED, perf_counter() - started)
     threshold = cache.threshold(question) if asked.threshold is None else asked.threshold
     verdict, _ = decide(cache, question, asked, threshold, threshold)

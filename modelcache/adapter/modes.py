@@ -36,7 +36,7 @@ def find(cache: Cache, question: Question, asked: QueryRequest) -> Found:
     if exact is not None:
         seen = cache.data_manager.scalars.observations([exact.id]) if exact.observed else {}
         return Found(exact, 1.0, tuple(seen.get(exact.id, ())), exact=True, likeness=EQUAL)
-    if not cache.compares(question):
+    if not cache.searches(question):
         return Found()
     verdict, observations = decide(cache, question, asked, asked.threshold or 0.0, math.inf)
     if verdict.chosen is None:

@@ -39,7 +39,7 @@ class Verdict:
     chosen: Judged | None
     nearest: Judged | None
     veto: str = ""
-    """The rule that refused the surest candidate, which would have answered; "" if none did."""
+    """The rule that refused the nearest candidate which would or might have answered; "" if none did."""
 
 
 class Judge:
@@ -70,6 +70,11 @@ class Judge:
         self._thresholds = thresholds
         self._confidence = confidence
         self._long_text_chars = long_text_chars
+
+    @property
+    def searches(self) -> bool:
+        """Whether anything but an equal question may answer."""
+        return self._evaluation.searches
 
     def is_long(self, question: Question) -> bool:
         """Tell whether the text is of the kind that has a cosine threshold of its own."""

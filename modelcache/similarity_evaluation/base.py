@@ -14,6 +14,8 @@ class SimilarityEvaluation(ABC):
     """Ranks a candidate from 0 (unlike) to ``highest`` (the same question)."""
 
     highest: float = 1.0
+    searches: bool = True
+    """Whether a question with another text may be near enough, so that a search is worth its time."""
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "SimilarityEvaluation":

@@ -6,7 +6,12 @@ from modelcache.similarity_evaluation.base import SimilarityEvaluation
 
 
 class ExactMatchEvaluation(SimilarityEvaluation):
-    """The rank is 1 for a question with the same fingerprint, otherwise 0, whatever the threshold."""
+    """The rank is 1 for a question with the same fingerprint, otherwise 0, whatever the threshold.
+
+    Equal questions are found without a search; entries are embedded all the same, for other evaluations.
+    """
+
+    searches = False
 
     def rank(self, question: Question, candidate: Candidate) -> float:
         return 1.0 if candidate.entry.fingerprint == question.fingerprint else 0.0
