@@ -30,6 +30,8 @@ WRONG_SHARE_IN_ONE = 0.06
 LEAST_PAIRS = 500
 LEAST_PAIRS_OF_A_LANGUAGE = 200
 SETTING = "similarity_threshold"
+# For the states of some 30,000 questions.
+STATES_BYTES = 512 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +112,8 @@ def _of_pairs(
     embedder.open()
     try:
         reader.open()
+        # A text is embedded first and read afterwards.
+        embedder.remember_states(STATES_BYTES)
         seen = see(suites, embedder, slot_guard, reader)
         if asked.fit is None:
             return curves(seen, read_tables(settings.calibration or SHIPPED)), None

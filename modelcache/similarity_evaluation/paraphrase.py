@@ -27,8 +27,8 @@ SURROUNDINGS = 24
 # A pair that differs in more than this is not read, so that a question never waits long.
 MOST_TOKENS = 320
 MAX_CHARS = 4096
-# For the states of some 500 questions.
-REMEMBERED_BYTES = 8 << 20
+# For the states of some 1,500 questions.
+REMEMBERED_BYTES = 24 << 20
 BETWEEN = "\t"
 # In log-odds: rounding to 8 bits moves a logit by about a tenth.
 FURTHEST_FROM_KEPT = 0.5
