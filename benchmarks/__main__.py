@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from benchmarks import report
+from benchmarks import figures, report
 from benchmarks.measure import Result
 from benchmarks.sizes import FULL, QUICK, Sizes
 
@@ -48,7 +48,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, no figures to quote")
     parser.add_argument("--results", type=Path, default=None, help=f"folder of the files, not {RESULTS}")
     parser.add_argument("--show", action="store_true", help="show what is in the files, and measure nothing")
+    parser.add_argument("--figures", action="store_true", help="show the tables of the READMEs, likewise")
     asked = parser.parse_args()
+    if asked.figures:
+        print("\n\n".join(figures.both(report.load(asked.results or RESULTS)[0])))
+        return 0
     if asked.show:
         print(report.tables(*report.load(asked.results or RESULTS)))
         return 0

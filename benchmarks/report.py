@@ -215,13 +215,13 @@ def _plot_ratios(comparisons: Sequence[Comparison], path: Path) -> None:
 
 
 def _goal(result: Comparison) -> str:
-    return f"{'≥' if result.more_is_better else '≤'} {_short(result.goal)}"
+    return f"{'≥' if result.more_is_better else '≤'} {short(result.goal)}"
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{_short(median(values))} ({_short(min(values))} to {_short(max(values))})"
+    return f"{short(median(values))} ({short(min(values))} to {short(max(values))})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Three digits, which is more than the noise leaves sure."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

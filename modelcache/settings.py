@@ -492,7 +492,7 @@ def settings_table() -> list[tuple[str, str, str]]:
 
 
 def print_settings_table() -> None:
-    """Print the settings as a Markdown table: what the README shows."""
+    """Print the settings as a Markdown table: what docs/settings.md shows."""
     print("| variable | default | meaning |\n| --- | --- | --- |")
     for variable, default, meaning in settings_table():
         print(f"| `{variable}` | {f'`{default}`' if default else ''} | {meaning} |")

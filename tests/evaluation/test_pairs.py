@@ -73,9 +73,9 @@ def test_a_dialogue_is_shown_as_a_line() -> None:
     assert shown(DIALOGUE) == "user: Hi | assistant: Yes? | user: Why?"
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README_CN.md"])
-def test_the_lines_that_the_readme_shows_can_be_read(readme: str, tmp_path: Path) -> None:
-    text = (ROOT / readme).read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["docs/measuring.md", "docs/zh/measuring.md"])
+def test_the_lines_that_the_page_shows_can_be_read(page: str, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
     [shown_lines] = re.findall(r'```json\n(\{"a": .*?)```', text, re.DOTALL)
     first, second = read_pairs(written(tmp_path, shown_lines))
     assert (first.same, second.same) == (True, False)
