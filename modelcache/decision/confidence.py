@@ -141,6 +141,11 @@ def differing_lines(asked: str, cached: str) -> tuple[str, str]:
     return (one, other) if one and other and (start or end) else (asked, cached)
 
 
+def odds_times(factor: float, share: float) -> float:
+    """Return the share whose odds are so many times those of this one."""
+    return factor * share / (1.0 + (factor - 1.0) * share)
+
+
 def _share(log_odds: float) -> float:
     """Return the probability; the exponent is kept where it does not overflow."""
     return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, log_odds))))

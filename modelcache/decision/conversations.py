@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from modelcache.decision.confidence import Confidence
+from modelcache.decision.confidence import Confidence, odds_times
 from modelcache.decision.standing import Standing
 from modelcache.embedding.base import Thresholds
 from modelcache.manager.data_manager import Candidate
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from modelcache.settings import Settings
 
 CONTEXT = "context"
-# From which confidence on earlier questions count as the same that got one and the same reply.
-LIKELY = 0.5
+# How much higher the odds are for earlier questions that got one and the same reply.
+ANSWERED_ALIKE = 10.0
 # What a conversation is about is read from the beginnings of its latest turns, so that the cost is bounded.
 TURNS_READ = 8
 CHARS_READ = 256
@@ -106,10 +106,10 @@ class Conversations:
             told = self._answered if answered_alike else self._threshold
             # An equal turn's cosine is 1 up to rounding; a negative one counts as 0.
             return similarity is not None and max(0.0, round(similarity, 6)) >= told
-        limit = self._confidence.threshold(ours)
-        return self._confidence.rate(ours, theirs, similarity) >= (
-            min(limit, LIKELY) if answered_alike else limit
-        )
+        share = self._confidence.rate(ours, theirs, similarity)
+        if answered_alike:
+            share = odds_times(ANSWERED_ALIKE, share)
+        return share >= self._confidence.threshold(ours)
 
     def stands_alone(self, question: Question) -> bool:
         """Tell whether a question has earlier turns and means the same without them; in doubt it does not."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from modelcache.decision.confidence import Confidence
+from modelcache.decision.confidence import Confidence, odds_times
 from modelcache.decision.conversations import Conversations
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Thresholds
@@ -121,7 +121,7 @@ class Judge:
                 unread -= 1
                 share = self._confidence.rate(*texts, candidate.similarity)
                 if candidate.context_similarities:
-                    share = _odds_times(SAME_CONVERSATION, share)
+                    share = odds_times(SAME_CONVERSATION, share)
             else:
                 break
             found.append(Judged(candidate, share, veto))
@@ -167,7 +167,7 @@ class Judge:
         """Return the cosine under which hardly any candidate reaches the threshold."""
         if self._confidence is None:
             return -1.0
-        eased = _odds_times(1 / SAME_CONVERSATION, threshold) if question.without_context else threshold
+        eased = odds_times(1 / SAME_CONVERSATION, threshold) if question.without_context else threshold
         return self._confidence.least(question.text, eased)
 
 
@@ -179,11 +179,6 @@ def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
     if cached is not None:
         return question.turns[0][1], cached
     return differing_part(question.dialogue, candidate.entry.question)
-
-
-def _odds_times(factor: float, share: float) -> float:
-    """Return the share whose odds are so many times those of this one."""
-    return factor * share / (1.0 + (factor - 1.0) * share)
 
 
 def _reranked(reranker: Reranker, question: Question, near: Sequence[Judged]) -> list[Judged]:
