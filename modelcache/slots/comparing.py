@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 
 from modelcache.slots.asking import MEANING, person_differs
 from modelcache.slots.clock import unlike
+from modelcache.slots.content import stem_of
 from modelcache.slots.directions import change_places
 from modelcache.slots.durations import Duration, agreed
 from modelcache.slots.identifiers import identifiers_differ
 from modelcache.slots.languages import languages_differ
 from modelcache.slots.payload import payloads_differ
 from modelcache.slots.places import change, other_is_asked_for
-from modelcache.slots.reading import Slots, stem_of
+from modelcache.slots.record import Slots
 from modelcache.slots.signs import differing
 from modelcache.slots.tables import Tables
 from modelcache.slots.tokens import SMALL_WORDS
