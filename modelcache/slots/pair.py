@@ -1,6 +1,6 @@
 """Two texts side by side: their slots, and how much of their wording is equal."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelcache.slots.durations import Duration, agreed
 from modelcache.slots.record import Slots
@@ -15,8 +15,7 @@ FURTHER_WORDS = 2
 FURTHER_HAN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """What the rules compare; the order of the two texts does not matter."""
 
     asked: Slots
