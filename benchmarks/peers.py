@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -85,13 +86,25 @@ def _peer(name: str, where: str, folder: Path) -> Iterator[_Peer]:
         peer.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """The product's service and the other cache, both with the same entries."""
+
+    name: str
+    other: str
+    """The other cache, as it is called in a comparison."""
+    service: RunningService
+    peer: _Peer
+    entries: int
+    rounds: int
+
+
 def _compare(
     name: str, where: str, other: str, goal: float, sizes: Sizes, folder: Path
 ) -> Iterator[Comparison]:
     embedder = bundled_embedder()
     texts = questions(sizes.entries)
     stock(demo_settings(folder), texts, random_vectors(len(texts), embedder.dimension), embedder)
-    rounds = sizes.rounds
     # The questions asked differ from those inserted in words that the slot guard knows; the others have none.
     settings = {"slot_guard": False}
     with (
@@ -99,60 +112,83 @@ def _compare(
         _peer(name, where, folder) as peer,
     ):
         peer.do("stock", texts)
+        both = _Meeting(name, other, service, peer, len(texts), sizes.rounds)
         # Entries with vectors of their own, which questions about them are near to.
-        inserted = [questions(sizes.embedded, f"inserted {number}") for number in range(rounds)]
-        yield _side_by_side(
-            f"{name}-insert-one",
-            "entries inserted one at a time through HTTP",
-            f"the same with {other}",
-            "entries/s",
-            rounds,
-            lambda number: _insert(service, inserted[number], 1),
-            lambda number: len(inserted[number]) / peer.do("insert", inserted[number])["all"],
-        )
-        more = [questions(sizes.embedded, f"more {number}") for number in range(rounds)]
-        yield _side_by_side(
-            f"{name}-insert",
-            f"entries inserted through HTTP, {ENTRIES_A_REQUEST} a request",
-            f"the same with {other}, which takes one at a time",
-            "entries/s",
-            rounds,
-            lambda number: _insert(service, more[number], ENTRIES_A_REQUEST),
-            lambda number: len(more[number]) / peer.do("insert", more[number])["all"],
-        )
-        missed = [questions(sizes.embedded, f"missed {number}") for number in range(rounds)]
-        yield _side_by_side(
-            f"{name}-miss-insert",
-            "misses, each followed by the insert of its answer, through HTTP",
-            f"the same with {other}",
-            "pairs/s",
-            rounds,
-            lambda number: _miss_and_insert(service, missed[number]),
-            lambda number: len(missed[number]) / peer.do("miss-insert", missed[number])["all"],
-        )
-        known = [text for part in inserted for text in part]
-        near = [questions(sizes.embedded, f"inserted {number} again") for number in range(rounds)]
-        yield _side_by_side(
-            f"{name}-semantic",
-            f"p50 of a semantic hit through HTTP, 1 client, {len(texts) + len(known):,} entries",
-            f"the same with {other}",
-            "ms",
-            rounds,
-            lambda number: _ask(service, near[number], 1, SEMANTIC).p50,
-            lambda number: 1000 * median(peer.do("ask", near[number])["each"]),
-            goal=0.5,
-            more_is_better=False,
-        )
-        yield _side_by_side(
-            f"{name}-exact",
-            f"exact hits through HTTP, {CLIENTS} clients, {len(texts) + len(known):,} entries",
-            f"the same questions asked of {other}, {CLIENTS} threads",
-            "replies/s",
-            rounds,
-            lambda _: _ask(service, known * 5, CLIENTS, EXACT).rate,
-            lambda number: len(inserted[number]) / peer.do("ask", inserted[number], CLIENTS)["all"],
-            goal=goal,
-        )
+        inserted = _questions_a_round(both, sizes, "inserted {}")
+        yield _insert_one(both, inserted)
+        yield _insert_many(both, _questions_a_round(both, sizes, "more {}"))
+        yield _miss_then_insert(both, _questions_a_round(both, sizes, "missed {}"))
+        both = replace(both, entries=both.entries + sum(map(len, inserted)))
+        yield _semantic_hit(both, _questions_a_round(both, sizes, "inserted {} again"))
+        yield _exact_hit(both, inserted, goal)
+
+
+def _questions_a_round(both: _Meeting, sizes: Sizes, subject: str) -> list[list[str]]:
+    return [questions(sizes.embedded, subject.format(number)) for number in range(both.rounds)]
+
+
+def _insert_one(both: _Meeting, texts: Sequence[Sequence[str]]) -> Comparison:
+    return _side_by_side(
+        f"{both.name}-insert-one",
+        "entries inserted one at a time through HTTP",
+        f"the same with {both.other}",
+        "entries/s",
+        both.rounds,
+        lambda number: _insert(both.service, texts[number], 1),
+        lambda number: len(texts[number]) / both.peer.do("insert", texts[number])["all"],
+    )
+
+
+def _insert_many(both: _Meeting, texts: Sequence[Sequence[str]]) -> Comparison:
+    return _side_by_side(
+        f"{both.name}-insert",
+        f"entries inserted through HTTP, {ENTRIES_A_REQUEST} a request",
+        f"the same with {both.other}, which takes one at a time",
+        "entries/s",
+        both.rounds,
+        lambda number: _insert(both.service, texts[number], ENTRIES_A_REQUEST),
+        lambda number: len(texts[number]) / both.peer.do("insert", texts[number])["all"],
+    )
+
+
+def _miss_then_insert(both: _Meeting, texts: Sequence[Sequence[str]]) -> Comparison:
+    return _side_by_side(
+        f"{both.name}-miss-insert",
+        "misses, each followed by the insert of its answer, through HTTP",
+        f"the same with {both.other}",
+        "pairs/s",
+        both.rounds,
+        lambda number: _miss_and_insert(both.service, texts[number]),
+        lambda number: len(texts[number]) / both.peer.do("miss-insert", texts[number])["all"],
+    )
+
+
+def _semantic_hit(both: _Meeting, near: Sequence[Sequence[str]]) -> Comparison:
+    return _side_by_side(
+        f"{both.name}-semantic",
+        f"p50 of a semantic hit through HTTP, 1 client, {both.entries:,} entries",
+        f"the same with {both.other}",
+        "ms",
+        both.rounds,
+        lambda number: _ask(both.service, near[number], 1, SEMANTIC).p50,
+        lambda number: 1000 * median(both.peer.do("ask", near[number])["each"]),
+        goal=0.5,
+        more_is_better=False,
+    )
+
+
+def _exact_hit(both: _Meeting, inserted: Sequence[Sequence[str]], goal: float) -> Comparison:
+    known = [text for part in inserted for text in part]
+    return _side_by_side(
+        f"{both.name}-exact",
+        f"exact hits through HTTP, {CLIENTS} clients, {both.entries:,} entries",
+        f"the same questions asked of {both.other}, {CLIENTS} threads",
+        "replies/s",
+        both.rounds,
+        lambda _: _ask(both.service, known * 5, CLIENTS, EXACT).rate,
+        lambda number: len(inserted[number]) / both.peer.do("ask", inserted[number], CLIENTS)["all"],
+        goal=goal,
+    )
 
 
 def _side_by_side(

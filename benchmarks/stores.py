@@ -19,7 +19,7 @@ from modelcache.embedding.base import Embeddings
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.manager.scalar_data.base import NewAnswer
-from modelcache.manager.scalar_data.sql_storage import INSERT_COLUMNS
+from modelcache.manager.scalar_data.sql_answers import INSERT_COLUMNS
 from modelcache.manager.scalar_data.sqlite import MIGRATIONS
 from modelcache.settings import Settings, load_settings
 

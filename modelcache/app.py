@@ -42,11 +42,24 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[EXTENSION] = service
 
+    _add_routes(app, service)
+    _add_error_handlers(app)
+    app.wsgi_app = _Shortcut(service, app)  # type: ignore[method-assign]
+    if open_now:
+        service.open()
+    return app
+
+
+def get_service(app: Flask) -> Service:
+    """Return the service behind an app made by ``create_app``."""
+    service: Service = app.extensions[EXTENSION]
+    return service
+
+
+def _add_routes(app: Flask, service: Service) -> None:
     @app.post(PATH)
     def modelcache() -> Response:
         return _json(*adapter.handle(service, request.get_data(cache=False)))
-
-    app.wsgi_app = _Shortcut(service, app)  # type: ignore[method-assign]
 
     @app.get("/welcome")
     def welcome() -> str:
@@ -64,6 +77,8 @@ def create_app(
             return _json({"status": "unavailable", "reason": exc.public}, 503)
         return _json({"status": "ready"}, 200)
 
+
+def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(exc: HTTPException) -> Response:
         status = exc.code or 500
@@ -78,16 +93,6 @@ def create_app(
     def unexpected(exc: Exception) -> Response:
         logger.error("a request failed unexpectedly", exc_info=exc)
         return _json(reply.error("query", UNEXPECTED_CODES["query"], UNEXPECTED_DESC), 500)
-
-    if open_now:
-        service.open()
-    return app
-
-
-def get_service(app: Flask) -> Service:
-    """Return the service behind an app made by ``create_app``."""
-    service: Service = app.extensions[EXTENSION]
-    return service
 
 
 class _Shortcut:

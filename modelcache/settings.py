@@ -4,7 +4,6 @@ Precedence, highest first: ``MODELCACHE_<NAME>`` in the environment, the file th
 ``MODELCACHE_CONFIG`` names, the profile shipped in ``modelcache/config``, the defaults below.
 """
 
-import configparser
 import json
 import os
 from collections.abc import Mapping
@@ -14,34 +13,23 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from modelcache.errors import ConfigError
+from modelcache.settings_sources import (
+    CONFIG_VARIABLE,
+    ENV_PREFIX,
+    parse_object,
+    read_environment,
+    read_ini,
+    read_secrets,
+    split_names,
+)
 
-ENV_PREFIX = "MODELCACHE_"
-CONFIG_VARIABLE = "MODELCACHE_CONFIG"
-# Variables with the prefix that are not settings of the service.
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "MODELCACHE_BENCH_DATA", "MODELCACHE_BENCH_PEERS"})
 CONFIG_DIR = Path(__file__).parent / "config"
-SECTION = "modelcache"
 MEGABYTE = 2**20
-
-
-def _split_names(value: Any) -> Any:
-    """Read ``a, b`` or, for names that hold a comma, the JSON list ``["a", "b"]``."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [name.strip() for name in value.split(",") if name.strip()]
-
-
-def _parse_object(value: Any) -> Any:
-    """Read a JSON object of names and numbers."""
-    return json.loads(value) if isinstance(value, str) else value
-
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-JsonObject = Annotated[dict[str, int | float | str], BeforeValidator(_parse_object)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+JsonObject = Annotated[dict[str, int | float | str], BeforeValidator(parse_object)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
 
 
 class Settings(BaseModel):
@@ -391,7 +379,6 @@ class Settings(BaseModel):
 
 ENVIRONMENTS: tuple[str, ...] = get_args(Settings.model_fields["env"].annotation)
 SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
-FILE_SUFFIX = "_file"
 
 
 def load_settings(
@@ -404,16 +391,16 @@ def load_settings(
     Raises ConfigError, in one sentence, for an unknown name or a bad value.
     """
     environ = os.environ if environ is None else environ
-    from_environment = _read_environment(environ)
+    from_environment = read_environment(environ, Settings.model_fields, SECRETS)
     files = [CONFIG_DIR / f"{profile}.ini"]
     if environ.get(CONFIG_VARIABLE):
         files.append(Path(environ[CONFIG_VARIABLE]))
     values: dict[str, Any] = {}
     for path in files:
-        values |= _read_ini(path, from_environment.get("env") or None)
+        values |= read_ini(path, from_environment.get("env") or None, ENVIRONMENTS)
     values |= from_environment
     values |= overrides or {}
-    return make_settings(_read_secrets(values))
+    return make_settings(read_secrets(values, SECRETS))
 
 
 def make_settings(values: Mapping[str, Any]) -> Settings:
@@ -428,51 +415,6 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
             raise ConfigError(f"unknown setting {name!r}") from exc
         shown = "" if name in SECRETS else f", not {problem['input']!r}"
         raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
-
-
-def _read_ini(path: Path, env: str | None) -> dict[str, Any]:
-    """Return the values of the common section, overlaid by those of the environment's own."""
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        with path.open(encoding="utf-8") as file:
-            parser.read_file(file)
-    except (OSError, UnicodeDecodeError, configparser.Error) as exc:
-        raise ConfigError(f"cannot read the configuration file {path}") from exc
-    known = [SECTION, *(f"{SECTION}:{name}" for name in ENVIRONMENTS)]
-    unknown = [section for section in parser.sections() if section not in known]
-    if unknown:
-        raise ConfigError(f"{path}: unknown section [{unknown[0]}]; known are: [{'], ['.join(known)}]")
-    values = dict(parser[SECTION]) if parser.has_section(SECTION) else {}
-    own = f"{SECTION}:{env or values.get('env') or ENVIRONMENTS[0]}"
-    return values | (dict(parser[own]) if parser.has_section(own) else {})
-
-
-def _read_secrets(values: dict[str, Any]) -> dict[str, Any]:
-    """Replace ``NAME_file`` of a secret by what the file holds, so that it need not be in the environment."""
-    read = dict(values)
-    for name in SECRETS:
-        path = read.pop(f"{name}{FILE_SUFFIX}", "")
-        if not path:
-            continue
-        if read.get(name):
-            raise ConfigError(f"both {name} and {name}{FILE_SUFFIX} are set")
-        try:
-            read[name] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"{name}{FILE_SUFFIX}: cannot read {path}") from exc
-    return read
-
-
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    values = {}
-    for variable, value in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES:
-            continue
-        name = variable.removeprefix(ENV_PREFIX).lower()
-        if name not in Settings.model_fields and name.removesuffix(FILE_SUFFIX) not in SECRETS:
-            raise ConfigError(f"unknown setting {variable} in the environment")
-        values[name] = value
-    return values
 
 
 def settings_table() -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelcache.manager.scalar_data.mysql import schema_statements
+from modelcache.manager.scalar_data.mysql_schema import schema_statements
 from tests.running import ROOT, RunningService
 
 DEMO_SECONDS = 300
@@ -58,7 +58,7 @@ def test_the_package_installs_with_its_configuration(clone: Path, tmp_path: Path
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
     subprocess.run([*install, str(clone)], check=True, capture_output=True, timeout=DEMO_SECONDS)
     code = (
-        "import modelcache.settings as s, modelcache.manager.scalar_data.mysql as m; "
+        "import modelcache.settings as s, modelcache.manager.scalar_data.mysql_schema as m; "
         "print(s.__file__, s.load_settings('demo').embedder, len(m.schema_statements()))"
     )
     output = subprocess.run(

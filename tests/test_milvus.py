@@ -52,8 +52,8 @@ def opened(uri: str, dimension: int = DIMENSION, **options: Any) -> MilvusStore:
 
 
 def emptied(store: MilvusStore) -> MilvusStore:
-    for collection in store._opened().list_collections():
-        store._opened().drop_collection(collection)
+    for collection in store._collections.client().list_collections():
+        store._collections.client().drop_collection(collection)
     return store
 
 
@@ -158,9 +158,9 @@ def test_a_truncate_fails_neither_adds_nor_searches(store: MilvusStore) -> None:
 
 def test_an_unloaded_collection_is_loaded_by_the_first_search(store: MilvusStore) -> None:
     store.add(A, [1], [P], vectors(1))
-    store._opened().release_collection(A)
+    store._collections.client().release_collection(A)
     wait_until(lambda: found(store, A, P, vectors(1)[0]) == [1], "loading")
-    store._opened().release_collection(A)
+    store._collections.client().release_collection(A)
     assert store.ids(A).tolist() == [1]
 
 
@@ -186,14 +186,14 @@ def test_every_index_finds_the_nearest(server: MilvusServer) -> None:
         collection = collection_name(index, "recall")
         store.add(collection, range(MANY), [P] * MANY, rows)
         # Only sealed data is indexed; what is still growing is searched exactly.
-        store._opened().flush(collection)
+        store._collections.client().flush(collection)
         wait_until(lambda: _indexed(store, collection) == MANY, f"indexing by {index}", BUILDING)
         # Loaded anew, it is the index that is searched. While a server exchanges what grew for what is
         # indexed, a part of it was seen to be missing, on a busy machine for minutes.
-        store._opened().release_collection(collection)
-        store._opened().load_collection(collection, timeout=BUILDING)
+        store._collections.client().release_collection(collection)
+        store._collections.client().load_collection(collection, timeout=BUILDING)
         right = [len(expected & set(found(store, collection, P, question))) for question, expected in nearest]
-        store._opened().drop_collection(collection)
+        store._collections.client().drop_collection(collection)
         store.close()
         return sum(right) / 500
 
@@ -202,7 +202,7 @@ def test_every_index_finds_the_nearest(server: MilvusServer) -> None:
 
 
 def _indexed(store: MilvusStore, collection: str) -> int:
-    rows = store._opened().describe_index(collection, "embedding")["indexed_rows"]
+    rows = store._collections.client().describe_index(collection, "embedding")["indexed_rows"]
     return int(rows)
 
 
@@ -327,7 +327,7 @@ def test_the_settings_reach_the_store(tmp_path: Path) -> None:
     assert found(store, A, P, vectors(1)[0]) == [1]
     assert isinstance(store, MilvusStore)
     assert store.timeout == 3
-    assert store._index_params == {"nlist": 16}
+    assert store._collections.index_params == {"nlist": 16}
     store.close()
 
 
@@ -342,5 +342,5 @@ def test_an_index_that_milvus_refuses_is_an_error(server: MilvusServer) -> None:
     store = opened(server.uri, index="HNSW", index_params={"M": -5})
     with pytest.raises(VectorStoreError):
         store.create(collection_name("odd", "index"))
-    store._opened().drop_collection(collection_name("odd", "index"))
+    store._collections.client().drop_collection(collection_name("odd", "index"))
     store.close()

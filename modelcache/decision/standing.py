@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from modelcache.slots.reading import longest
+from modelcache.slots.spellings import longest
 from modelcache.slots.tables import Mark, Tables
 from modelcache.slots.tokens import SMALL_WORDS, Token, tokens_of
 

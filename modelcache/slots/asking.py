@@ -32,11 +32,6 @@ PERSONS = {
     **dict.fromkeys(("you", "your", "yours", "yourself", "u", "你", "您"), "you"),
 }
 ALIKE_FORMS = {"am": "are", "is": "are", "was": "were", "does": "do"}
-# How do you boil an egg? is asked of nobody in particular.
-GENERAL = frozenset({"how", "what", "where"}), frozenset({"do", "can", "should", "could", "to"})
-REFLEXIVE = frozenset({"myself", "yourself"})
-# "How do you work?" is.
-LEAST_WORDS = 5
 
 # In 喜出望外的望是什么意思 the meaning of a part is asked for.
 MEANING = "意思"
@@ -73,19 +68,3 @@ def voice_of(tokens: Sequence[Token]) -> Voice:
         tuple(["" if token.text in PERSONS else ALIKE_FORMS.get(token.text, token.text) for token in tokens]),
         tuple([token.text for token in tokens if token.text in PERSONS]),
     )
-
-
-def person_differs(asked: Voice, cached: Voice) -> bool:
-    """Tell texts of the same words that are about me in one and about you in the other."""
-    (words, ours), (other_words, theirs) = asked, cached
-    if words != other_words:
-        return False
-    changed = [PERSONS[one] != PERSONS[other] for one, other in zip(ours, theirs, strict=True)]
-    if not any(changed):
-        return False
-    alone = len({PERSONS[one] for one in ours}) == len({PERSONS[one] for one in theirs}) == 1
-    return not (alone and _is_general(words) and REFLEXIVE.isdisjoint(ours + theirs))
-
-
-def _is_general(words: Sequence[str]) -> bool:
-    return len(words) >= LEAST_WORDS and words[0] in GENERAL[0] and words[1] in GENERAL[1] and not words[2]

@@ -9,7 +9,6 @@ NEIGHBOURS = 5
 REACH = 10
 # So that the cost of a long text is bounded.
 MOST_TURNS = 12
-FEW_LINKS = 6
 REVERSED = "reversed"
 
 Link = tuple[frozenset[str], frozenset[str]]
@@ -37,22 +36,6 @@ def links_of(tokens: list[Token], turns: list[Turn]) -> tuple[Link, ...]:
             goal = _parts(behind)
             links += [(_parts(before), goal), (origin, goal)]
     return tuple(links)
-
-
-def change_places(asked: tuple[Link, ...], cached: tuple[Link, ...]) -> bool:
-    """Tell whether something before a direction word here is behind one there, and the other way round."""
-    if asked == cached:
-        return False
-    ours, theirs = asked, cached
-    if max(len(asked), len(cached)) > FEW_LINKS:
-        # What both texts say is no change: one sentence would be compared with others.
-        ours, theirs = (tuple(set(one) - set(other)) for one, other in ((asked, cached), (cached, asked)))
-    return any(
-        (before - behind) & (other_behind - other_before)
-        and (behind - before) & (other_before - other_behind)
-        for before, behind in ours
-        for other_before, other_behind in theirs
-    )
 
 
 def _joined(turns: list[Turn]) -> list[Turn]:

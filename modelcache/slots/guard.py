@@ -4,7 +4,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from modelcache.slots.comparing import differences
-from modelcache.slots.reading import Reader, Slots
+from modelcache.slots.reading import Reader
+from modelcache.slots.record import Slots
 from modelcache.slots.tables import Tables, load_tables
 
 if TYPE_CHECKING:

@@ -55,27 +55,6 @@ def identifiers_of(text: str, is_unit: Callable[[str], bool]) -> Identifiers:
     )
 
 
-def identifiers_differ(
-    asked: Identifiers, cached: Identifiers, words: frozenset[str], other_words: frozenset[str]
-) -> bool:
-    """Tell one number that is part of different names."""
-    common = asked.forms.keys() & cached.forms.keys()
-    if any(
-        not _agree(asked.forms[number], cached.forms[number])
-        for number in common & (asked.mixed | cached.mixed)
-    ):
-        return True
-    # iPhone 15 and iPhone 15 Pro, in texts that are the same otherwise.
-    changed = words ^ other_words
-    named = {places[number] for places in (asked.behind, cached.behind) for number in common & places.keys()}
-    return bool(changed) and len(changed) <= 2 and changed <= named
-
-
-def _agree(forms: frozenset[str], other_forms: frozenset[str]) -> bool:
-    """Tell that one may be the other, with more of a name before it: Rs500 and 500, A92s and OppoA92s."""
-    return any(one.endswith(other) or other.endswith(one) for one in forms for other in other_forms)
-
-
 def _parts(run: re.Match[str]) -> list[tuple[str, int, int]]:
     """Divide 18-year-old and 3-5, which only a hyphen joins, but not LN-5567 and v1.2-rc1."""
     parts: list[tuple[str, int, int]] = []

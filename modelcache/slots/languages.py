@@ -34,7 +34,6 @@ QUOTED = re.compile("[\"“「『«'‘`][^\"”」』»'’`]*[\"”」』»'�
 MAIN = 0.6
 LEAST_LETTERS = 4
 LEAST_VOTES = 2
-LEAST_LEAD = 3
 # What Japanese needs of kana beside its Chinese characters.
 KANA_SHARE = 0.2
 LEAST_OTHER_HAN = 2
@@ -62,26 +61,6 @@ def language_of(text: str, small_words: Mapping[str, Sequence[str]]) -> Language
     if script == "han":
         return Language(_han_script(text))
     return _by_votes(script, text, small_words) if script in SHARED else Language(script)
-
-
-def languages_differ(asked: Language, cached: Language) -> bool:
-    """Tell two languages where both texts say plainly which they are in."""
-    if asked.script != cached.script:
-        return bool(asked.script and cached.script) and not _both_han(asked, cached)
-    if not (asked.votes and cached.votes):
-        return False
-    ours, theirs = best_of(asked.votes), best_of(cached.votes)
-    if not ours or not theirs or ours == theirs:
-        return False
-    leads = (
-        asked.votes[ours] - asked.votes.get(theirs, 0),
-        cached.votes[theirs] - cached.votes.get(ours, 0),
-    )
-    return min(leads) > 0 and sum(leads) >= LEAST_LEAD
-
-
-def _both_han(asked: Language, cached: Language) -> bool:
-    return {asked.script, cached.script} in ({"han", "simplified"}, {"han", "traditional"})
 
 
 def _by_votes(script: str, text: str, small_words: Mapping[str, Sequence[str]]) -> Language:

@@ -11,8 +11,6 @@ MOST_INSTRUCTION = 160
 LEAST_WORDS = 6
 QUESTION_MARKS = ("?", "？")
 ASKING = (*QUESTION_MARKS, ":", "：")
-# Of the longer payload so many words are in the other, where the same text was put a little differently.
-ALIKE = 0.6
 
 
 def payload_of(text: str) -> frozenset[str]:
@@ -31,8 +29,3 @@ def payload_of(text: str) -> frozenset[str]:
         return frozenset()
     words = frozenset(words_of(handed_on))
     return words if len(words) >= LEAST_WORDS else frozenset()
-
-
-def payloads_differ(asked: frozenset[str], cached: frozenset[str]) -> bool:
-    """Tell payloads that have little in common."""
-    return bool(asked and cached) and len(asked & cached) < ALIKE * max(len(asked), len(cached))

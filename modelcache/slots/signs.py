@@ -7,7 +7,6 @@ emoticons, and a decoration at either end. Every other sign speaks.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from modelcache.slots.characters import COMMON
@@ -50,7 +49,6 @@ CASED = re.compile(
     r"|(?<![^\W_])[A-Za-z](?=[\^=+*|]|\))|(?<=[\^=+*|(])[A-Za-z](?![^\W_])"
 )
 UNIT = re.compile(r"(?<![A-Za-z])[mkMKGT](?:i?[bB]|[bB]ps|W|Wh|Hz|V|A|J|eV|g|s|L|N|Pa|Ω)(?![A-Za-z])")
-LONG_QUOTE = 20
 # Letters of these scripts a text in Latin letters or in Chinese is not written in.
 FOREIGN = re.compile(
     rf"[^\W\d_a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff{HAN}\u3005\u3040-\u30ff\uac00-\ud7a3]"
@@ -108,26 +106,6 @@ def signs_of(text: str) -> Signs:
         parts=tuple(folded.lower().rstrip(" ?.!").split()) if flags else (),
         characters=_characters(folded),
     )
-
-
-def differing(asked: Signs, cached: Signs, *, same_content: bool, alike: bool) -> Iterator[str]:
-    """Give the rules by which two texts differ.
-
-    ``same_content``: in small words only, at most; ``alike``: most words are equal.
-    """
-    if _signs_differ(asked, cached, same_content=same_content):
-        yield "sign"
-    if alike and asked.characters - cached.characters and cached.characters - asked.characters:
-        yield "character"
-    if _quotes_differ(asked, cached):
-        yield "quoted"
-    if _case_differs(asked, cached):
-        yield "case"
-    if asked.letters == cached.letters and (
-        (asked.parts and cached.parts and asked.parts != cached.parts)
-        or (len(asked.lines) == len(cached.lines) and asked.lines != cached.lines)
-    ):
-        yield "space"
 
 
 def _folded(text: str) -> str:
@@ -235,21 +213,6 @@ def _is_strong(text: str, run: str, piece: re.Match[str]) -> bool:
     return not (decoration and ends)
 
 
-def _signs_differ(asked: Signs, cached: Signs, *, same_content: bool) -> bool:
-    if asked.letters == cached.letters:
-        if asked.at == cached.at:
-            return False
-        for place in asked.at.keys() | cached.at.keys():
-            ours, theirs = asked.at.get(place, ""), cached.at.get(place, "")
-            if ours != theirs and ((ours and theirs) or STRONG in ours + theirs):
-                return True
-        return False
-    if asked.strong == cached.strong:
-        return False
-    more, less = asked.strong - cached.strong, cached.strong - asked.strong
-    return bool(more and less) or same_content
-
-
 def _quoted(text: str) -> tuple[frozenset[str], str]:
     """Return what stands in quotes, and the rest of the text."""
     if not HAS_QUOTE.search(text):
@@ -262,25 +225,6 @@ def _quoted(text: str) -> tuple[frozenset[str], str]:
     return frozenset(found), QUOTED.sub(" ", text).lower()
 
 
-def _quotes_differ(asked: Signs, cached: Signs) -> bool:
-    """Tell that each text quotes what the other does not say; a long quotation may be cut."""
-    if not (asked.quoted and cached.quoted) or asked.quoted == cached.quoted:
-        return False
-    return _unsaid(asked, cached) and _unsaid(cached, asked)
-
-
-def _unsaid(one: Signs, other: Signs) -> bool:
-    for quoted in one.quoted - other.quoted:
-        if not quoted.strip():
-            return True
-        cut = [said for said in other.quoted if min(len(said), len(quoted)) >= LONG_QUOTE]
-        # What both texts say outside their quotes, such as a question's form, is not what is quoted.
-        said_bare = other.unquoted.count(quoted.lower()) > one.unquoted.count(quoted.lower())
-        if not said_bare and not any(said in quoted or quoted in said for said in cut):
-            return True
-    return False
-
-
 def _cased(folded: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for match in CASED.finditer(folded):
@@ -290,24 +234,6 @@ def _cased(folded: str) -> dict[int, str]:
                 found[place] = char
                 place += 1
     return found
-
-
-def _case_differs(asked: Signs, cached: Signs) -> bool:
-    if asked.letters == cached.letters and asked.cased != cached.cased:
-        common = asked.cased.keys() & cached.cased.keys()
-        if any(asked.cased[place] != cached.cased[place] for place in common):
-            return True
-    return any(
-        one.lower() == other.lower() and _with_small_k(one) != _with_small_k(other)
-        for one in asked.units - cached.units
-        for other in cached.units - asked.units
-        if not (one.islower() or other.islower())
-    )
-
-
-def _with_small_k(unit: str) -> str:
-    # KB is kB to most.
-    return "k" + unit[1:] if unit[0] == "K" else unit
 
 
 def _lines(text: str) -> tuple[int, ...]:

@@ -15,10 +15,12 @@ from pydantic import SecretStr
 
 from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.names import model_key
-from modelcache.manager.scalar_data import mysql as mysql_module
+from modelcache.manager.scalar_data import mysql_schema
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
-from modelcache.manager.scalar_data.mysql import SCHEMA_VERSION, MySQLStorage, Server
-from modelcache.manager.scalar_data.sql_storage import Cursor
+from modelcache.manager.scalar_data.mysql import MySQLStorage
+from modelcache.manager.scalar_data.mysql_connection import MySQLConnection, Server
+from modelcache.manager.scalar_data.mysql_schema import SCHEMA_VERSION
+from modelcache.manager.scalar_data.sql import Cursor
 from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, line, put, seen
 from tests.running import ROOT, wait_until
 from tests.servers.mysql_protocol import MySQLProtocolServer
@@ -36,7 +38,7 @@ OPEN_STORE = """
 import sys
 from pydantic import SecretStr
 from modelcache.manager.scalar_data.{module} import {name}
-from modelcache.manager.scalar_data.mysql import Server
+from modelcache.manager.scalar_data.mysql_connection import Server
 store = {name}(Server("127.0.0.1", int(sys.argv[1]), "root", SecretStr(sys.stdin.read()), sys.argv[2]))
 store.open()
 store.ping()
@@ -224,7 +226,7 @@ class MySQLStoreContract(ScalarStoreContract):
         self, server: MySQLProtocolServer, make: Callable[..., MySQLStorage]
     ) -> None:
         database = server.new_database()
-        for statement in mysql_module.schema_statements()[:2]:
+        for statement in mysql_schema.schema_statements()[:2]:
             server.execute(statement, database=database)
         store = make(database)
         store.open()
@@ -241,8 +243,8 @@ class MySQLStoreContract(ScalarStoreContract):
         store.open()
         [id_] = put(store, answer("q"))
         added = ("ALTER TABLE modelcache_llm_answer ADD COLUMN note VARCHAR(10)",)
-        monkeypatch.setattr(mysql_module, "SCHEMA_VERSION", NEXT_VERSION)
-        monkeypatch.setattr(mysql_module, "MIGRATIONS", {NEXT_VERSION: added})
+        monkeypatch.setattr(mysql_schema, "SCHEMA_VERSION", NEXT_VERSION)
+        monkeypatch.setattr(mysql_schema, "MIGRATIONS", {NEXT_VERSION: added})
         said = f"has schema version {SCHEMA_VERSION}, not {NEXT_VERSION}: run reference_doc/create_table"
         with pytest.raises(ConfigError, match=said):
             make(database, migrate=False).open()
@@ -260,7 +262,7 @@ class MySQLStoreContract(ScalarStoreContract):
         store.open()
         [id_] = put(store, answer("q"))
         store.close()
-        for table in mysql_module.ADDED_TABLES[2]:
+        for table in mysql_schema.ADDED_TABLES[2]:
             server.execute(f"DROP TABLE {table}", database=database)
         server.execute("UPDATE modelcache_schema SET version = 1", database=database)
         store = make(database)
@@ -276,7 +278,7 @@ class MySQLStoreContract(ScalarStoreContract):
         with pytest.raises(ConfigError, match="has no tables: run reference_doc/create_table"):
             make(database, migrate=False).open()
         assert server.execute("SHOW TABLES", database=database) == []
-        for statement in mysql_module.schema_statements():
+        for statement in mysql_schema.schema_statements():
             server.execute(statement, database=database)
         make(database, migrate=False).open()
 
@@ -371,9 +373,9 @@ class MySQLStoreContract(ScalarStoreContract):
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         commits = []
-        commit = mysql_module._Connection.commit
+        commit = MySQLConnection.commit
 
-        def unanswered(connection: mysql_module._Connection) -> None:
+        def unanswered(connection: MySQLConnection) -> None:
             commit(connection)
             commits.append(connection)
             if len(commits) == 1:
@@ -381,7 +383,7 @@ class MySQLStoreContract(ScalarStoreContract):
                 raise pymysql.OperationalError(2013, "lost as the reply was on its way")
 
         [id_] = store.add([answer("q")])
-        monkeypatch.setattr(mysql_module._Connection, "commit", unanswered)
+        monkeypatch.setattr(MySQLConnection, "commit", unanswered)
         store.activate([id_], ["m/q"])
         assert len(commits) == 2
         assert set(store.get_live([id_], NOW)) == {id_}

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from modelcache.manager.scalar_data.mysql import Server
+from modelcache.manager.scalar_data.mysql_connection import Server
 from tests.running import wait_until
 from tests.servers import free_port, freeze
 

@@ -168,30 +168,12 @@ class LogLine:
     answer: str
 
 
-class ScalarStore(ABC):
-    """Rows and their states. Every method raises ScalarStoreError when the store fails, having
-    changed nothing; unless said otherwise it may be repeated. Safe to call from many threads.
+class AnswerStore(ABC):
+    """Rows and their states.
 
     A row is live when its state is LIVE and it has not expired; ``now`` is in epoch seconds.
     Ids are positive, grow, and are never used twice, not even after a row is gone.
     """
-
-    remote: bool = False
-    """Whether calls go to another process, which may hang or be gone."""
-    exclusive: bool = False
-    """Whether to keep every other process out while open, where that is possible; set before ``open``."""
-
-    @abstractmethod
-    def open(self) -> None:
-        """Connect, and create or migrate the schema; ConfigError if it is from a newer version."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release connections; harmless when repeated."""
-
-    @abstractmethod
-    def ping(self) -> None:
-        """Return if the store answers."""
 
     @abstractmethod
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
@@ -236,19 +218,16 @@ class ScalarStore(ABC):
         """Return the live rows among ``ids``, in one read; absent ids are absent."""
 
     @abstractmethod
+    def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
+        """Return those of the rows that were not purged yet, whatever their state."""
+
+    @abstractmethod
     def delete(self, model_key: str, ids: Sequence[int]) -> int:
         """Soft-delete the LIVE rows of this model among ``ids`` (any integers) and return how many."""
 
     @abstractmethod
     def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
         """Soft-delete the LIVE rows of this model that carry any of ``tags`` and return how many."""
-
-    @abstractmethod
-    def truncate(self, model_key: str) -> int:
-        """Soft-delete every row of this model, delete its query log and all that was observed of it.
-
-        Returns how many rows were LIVE.
-        """
 
     @abstractmethod
     def delete_expired(self, now: float) -> int:
@@ -265,6 +244,10 @@ class ScalarStore(ABC):
     @abstractmethod
     def uses(self, model_key: str) -> list[RowUse]:
         """Return the use of every LIVE row of a model, in the order of their last use."""
+
+    @abstractmethod
+    def record_hits(self, uses: Mapping[int, HitUse]) -> None:
+        """Add to the hit counts; not to be repeated."""
 
     @abstractmethod
     def purge(self, ids: Sequence[int]) -> None:
@@ -289,12 +272,9 @@ class ScalarStore(ABC):
     def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
         """Return the vectors of those of the rows that are not deleted."""
 
-    @abstractmethod
-    def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
-        """Become, or stay, the one holder of this name for so many seconds; False if another is.
 
-        It keeps work that one process can do for all, such as a sweep, from being done by each.
-        """
+class ObservationStore(ABC):
+    """What was observed of entries and queries."""
 
     @abstractmethod
     def observe(self, observations: Sequence[Observation]) -> None:
@@ -312,10 +292,6 @@ class ScalarStore(ABC):
         """Return a model's observations without their vectors, the newest first."""
 
     @abstractmethod
-    def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
-        """Return those of the rows that were not purged yet, whatever their state."""
-
-    @abstractmethod
     def keep_lookups(self, lookups: Sequence[PendingLookup]) -> None:
         """Keep look-ups until their answers come; of each fingerprint the last."""
 
@@ -331,6 +307,18 @@ class ScalarStore(ABC):
         """Forget the look-ups older than ``before`` (epoch seconds) and return how many."""
 
     @abstractmethod
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        """Add to the counts; not to be repeated."""
+
+    @abstractmethod
+    def tallies(self, model_key: str) -> list[Tally]:
+        """Return the counts of a model."""
+
+
+class PolicyStore(ABC):
+    """What is set for each model, and who does what one process can do for all."""
+
+    @abstractmethod
     def set_policy(self, policy: ModelPolicy) -> None:
         """Set what holds for one model; it outlives a truncate."""
 
@@ -339,16 +327,15 @@ class ScalarStore(ABC):
         """Return what is set, for each model of which anything is."""
 
     @abstractmethod
-    def add_tallies(self, tallies: Sequence[Tally]) -> None:
-        """Add to the counts; not to be repeated."""
+    def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """Become, or stay, the one holder of this name for so many seconds; False if another is.
 
-    @abstractmethod
-    def tallies(self, model_key: str) -> list[Tally]:
-        """Return the counts of a model."""
+        It keeps work that one process can do for all, such as a sweep, from being done by each.
+        """
 
-    @abstractmethod
-    def record_hits(self, uses: Mapping[int, HitUse]) -> None:
-        """Add to the hit counts; not to be repeated."""
+
+class LogStore(ABC):
+    """The log of queries."""
 
     @abstractmethod
     def write_log(self, lines: Sequence[LogLine]) -> None:
@@ -361,3 +348,33 @@ class ScalarStore(ABC):
     @abstractmethod
     def trim_log(self, before: float) -> int:
         """Delete the log rows older than ``before`` (epoch seconds) and return how many."""
+
+
+class ScalarStore(AnswerStore, ObservationStore, PolicyStore, LogStore):
+    """All that is kept. Every method raises ScalarStoreError when the store fails, having changed
+    nothing; unless said otherwise it may be repeated. Safe to call from many threads.
+    """
+
+    remote: bool = False
+    """Whether calls go to another process, which may hang or be gone."""
+    exclusive: bool = False
+    """Whether to keep every other process out while open, where that is possible; set before ``open``."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect, and create or migrate the schema; ConfigError if it is from a newer version."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections; harmless when repeated."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the store answers."""
+
+    @abstractmethod
+    def truncate(self, model_key: str) -> int:
+        """Soft-delete every row of this model, delete its query log and all that was observed of it.
+
+        Returns how many rows were LIVE.
+        """

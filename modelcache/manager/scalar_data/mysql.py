@@ -3,20 +3,13 @@
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import orjson
 import pymysql
 from dbutils.pooled_db import PooledDB
-from pydantic import SecretStr
-from pymysql.connections import Connection
-from pymysql.constants import ER
-from pymysql.cursors import Cursor as DriverCursor
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -29,38 +22,36 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.hashing import digest
 from modelcache.manager.patience import time_left
 from modelcache.manager.scalar_data.base import RowState
-from modelcache.manager.scalar_data.sql_storage import (
-    ANSWER_COLUMNS,
+from modelcache.manager.scalar_data.mysql_connection import (
+    STATEMENT_BYTES,
+    MySQLConnection,
+    MySQLCursor,
+    Server,
+    roll_back,
+    statements_of,
+    tls_context,
+)
+from modelcache.manager.scalar_data.mysql_schema import (
+    MIGRATE_SECONDS,
+    apply_migrations,
+    must_migrate,
+    read_schema_version,
+)
+from modelcache.manager.scalar_data.sql import (
     ID_CHUNK,
-    INSERT_COLUMNS,
-    WRITING,
     Cursor,
-    SqlStorage,
     TransientError,
     chunks,
     marks,
     repeated,
 )
+from modelcache.manager.scalar_data.sql_answers import ANSWER_COLUMNS, INSERT_COLUMNS, WRITING
+from modelcache.manager.scalar_data.sql_storage import SqlStorage
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
-    # The stubs say which cursors a connection makes; the class itself takes no parameter.
-    _DriverConnection = Connection[DriverCursor]
-else:
-    _DriverConnection = Connection
-
 T = TypeVar("T")
-
-SCHEMA_FILE = "create_table.sql"
-SCHEMA_VERSION = 2
-# For each later version, the tables that it added, or what else brings the version before to it.
-ADDED_TABLES: dict[int, tuple[str, ...]] = {
-    2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally")
-}
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
-# Changing the columns of a large table takes long, and other processes wait for it.
-MIGRATE_SECONDS = 600.0
 
 # The connection is gone, or could not be made; what was not committed is undone by the server.
 LOST_CODES = frozenset({0, 1040, 1053, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055, 4031})
@@ -70,30 +61,10 @@ CONFLICT_CODES = frozenset({1020, 1205, 1213})
 ATTEMPTS = 20
 FIRST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 0.25
-# A statement holds about so many bytes at most, or one row: far below what a server or a timeout allows.
-STATEMENT_BYTES = 2**21
 STEP_ROWS = 1000
 COLUMNS = INSERT_COLUMNS.split(", ")
 # Doubles of today's epoch seconds are 0.24 µs apart.
 MARK_SECONDS = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Where the database is and who asks."""
-
-    host: str
-    """A path is that of a Unix socket."""
-    port: int
-    user: str
-    password: SecretStr
-    database: str
-    tls: bool = False
-    tls_ca: Path | None = None
-
-    def __str__(self) -> str:
-        place = self.host if self.host.startswith("/") else f"{self.host}:{self.port}"
-        return f"database {self.database} on {place}"
 
 
 class MySQLStorage(SqlStorage):
@@ -133,7 +104,7 @@ class MySQLStorage(SqlStorage):
         return cls(server, settings.store_timeout, settings.mysql_pool_size, settings.mysql_migrate)
 
     def open(self) -> None:
-        self._tls = self._tls_context()
+        self._tls = tls_context(self.server)
         # Connections are made on their first use, since the pool would make them one at a time. It
         # repeats nothing itself: failures are tied to an error that is not raised through it.
         self._pool = PooledDB(
@@ -160,21 +131,21 @@ class MySQLStorage(SqlStorage):
     @contextmanager
     def reading(self) -> Iterator[Cursor]:
         with self._connection() as connection, connection.cursor() as cursor:
-            yield _Cursor(cursor)
+            yield MySQLCursor(cursor)
 
     @contextmanager
     def writing(self) -> Iterator[Cursor]:
         with self._connection() as connection, connection.cursor() as cursor:
             connection.begin()
             try:
-                yield _Cursor(cursor)
+                yield MySQLCursor(cursor)
             except BaseException:
-                _roll_back(connection)
+                roll_back(connection)
                 raise
             try:
                 connection.commit()
             except pymysql.MySQLError as exc:
-                _roll_back(connection)
+                roll_back(connection)
                 raise self._translated(exc, committing=True) from exc
 
     def repeating(self, call: Callable[[], T], *, when_in_doubt: bool) -> T:
@@ -260,7 +231,7 @@ class MySQLStorage(SqlStorage):
         # Each row's time of writing, the last column, is its own: by it the row is found again.
         marked = [(*row[:-1], row[-1] + number * MARK_SECONDS) for number, row in enumerate(rows)]
         ids: list[int] = []
-        for chunk in self._statements(marked):
+        for chunk in statements_of(marked, self._max_packet):
             cursor.execute(
                 f"INSERT INTO modelcache_llm_answer ({INSERT_COLUMNS}) VALUES "
                 + ", ".join([f"({marks(COLUMNS)})"] * len(chunk)),
@@ -292,7 +263,7 @@ class MySQLStorage(SqlStorage):
         yield
 
     @contextmanager
-    def _connection(self) -> Iterator["_Connection"]:
+    def _connection(self) -> Iterator[MySQLConnection]:
         """Take a connection from the pool; driver errors leave it as ScalarStoreError."""
         if self._pool is None:
             raise ScalarStoreError(f"the {self.product} store is not open")
@@ -305,7 +276,7 @@ class MySQLStorage(SqlStorage):
             self._free.release()
             raise
         try:
-            connection: _Connection = pooled.dbapi_connection
+            connection: MySQLConnection = pooled.dbapi_connection
             connection.make_ready(self._lost_at)
             yield connection
         except pymysql.MySQLError as exc:
@@ -324,12 +295,12 @@ class MySQLStorage(SqlStorage):
             return TransientError(message, in_doubt=committing and code not in self.undone_codes)
         return ScalarStoreError(message)
 
-    def new_connection(self, timeout: float) -> "_Connection":
+    def new_connection(self, timeout: float) -> MySQLConnection:
         """Return a connection that is not made yet."""
         place = {"host": self.server.host, "port": self.server.port}
         if self.server.host.startswith("/"):
             place = {"unix_socket": self.server.host}
-        return _Connection(
+        return MySQLConnection(
             self.session_statements(timeout),
             timeout,
             **place,
@@ -344,28 +315,9 @@ class MySQLStorage(SqlStorage):
             ssl_disabled=self._tls is None,
         )
 
-    def _tls_context(self) -> ssl.SSLContext | None:
-        if not self.server.tls:
-            return None
-        try:
-            return ssl.create_default_context(cafile=self.server.tls_ca)
-        except OSError as exc:
-            raise ConfigError(f"cannot read the certificates of {self.server.tls_ca}: {exc}") from exc
-
     def _ensure_schema(self) -> None:
-        version = self._schema_version()
-        if version > SCHEMA_VERSION:
-            raise ConfigError(
-                f"the {self.product} {self.server} has schema version {version}, newer than this "
-                f"service's {SCHEMA_VERSION}: start a newer version of the service"
-            )
-        if version < SCHEMA_VERSION:
-            if not self.migrate:
-                has = f"has schema version {version}, not {SCHEMA_VERSION}" if version else "has no tables"
-                raise ConfigError(
-                    f"the {self.product} {self.server} {has}: run reference_doc/create_table.sql in it "
-                    "or allow mysql_migrate"
-                )
+        where = f"the {self.product} {self.server}"
+        if must_migrate(self._schema_version(), where, allowed=self.migrate):
             self._migrate()
 
     @repeated
@@ -379,7 +331,7 @@ class MySQLStorage(SqlStorage):
         try:
             connection.connect()
             with connection.cursor() as driver_cursor:
-                cursor = _Cursor(driver_cursor)
+                cursor = MySQLCursor(driver_cursor)
                 with self.alone(cursor):
                     apply_migrations(cursor)
         except pymysql.MySQLError as exc:
@@ -395,24 +347,6 @@ class MySQLStorage(SqlStorage):
             variables = {name: str(value) for name, value in cursor.fetchall()}
         self._max_packet = int(variables["max_allowed_packet"])
         self._ids_are_consecutive = self.ids_are_consecutive(variables)
-
-    def _statements(self, rows: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
-        """Yield the rows in lists that each fit a statement."""
-        limit = min(STATEMENT_BYTES, self._max_packet)
-        chunk: list[Sequence[Any]] = []
-        total = 0
-        for row in rows:
-            size = sum(map(_size, row))
-            if size > self._max_packet:
-                raise ScalarStoreError(f"an answer of {size} bytes is over the server's max_allowed_packet")
-            # Escaping may double it.
-            if chunk and total + 2 * size > limit:
-                yield chunk
-                chunk, total = [], 0
-            chunk.append(row)
-            total += 2 * size
-        if chunk:
-            yield chunk
 
     def _read_ids(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> list[int]:
         """Find the rows just inserted by their fingerprints and times of writing."""
@@ -432,146 +366,5 @@ class MySQLStorage(SqlStorage):
         return [found[key][0] for key in wanted]
 
 
-class _Connection(_DriverConnection):
-    """A connection that is made on its first use, made again when lost, and prepared each time."""
-
-    def __init__(self, session: Sequence[str], limit: float, **options: Any) -> None:
-        self._session = session
-        self._limit = limit
-        self._checked_at = 0.0
-        super().__init__(defer_connect=True, **options)
-
-    def query(self, sql: Any, unbuffered: bool = False) -> int:
-        self._shorten()
-        return super().query(sql, unbuffered)
-
-    def commit(self) -> None:
-        self._shorten()
-        super().commit()
-
-    def _shorten(self) -> None:
-        """Have the next steps wait no longer than the request has time for."""
-        self.connect_timeout = self._read_timeout = self._write_timeout = time_left(self._limit)
-
-    def connect(self, sock: Any = None) -> None:
-        super().connect(sock)
-        try:
-            with self.cursor() as cursor:
-                for statement in self._session:
-                    cursor.execute(statement)
-        except BaseException:
-            self.disconnect()
-            raise
-        self._checked_at = monotonic()
-
-    def make_ready(self, lost_at: float) -> None:
-        """Connect if need be; look whether it is alive if another was lost since that was known."""
-        self._shorten()
-        if self.open and self._checked_at <= lost_at:
-            try:
-                self.ping(reconnect=False)
-                self._checked_at = monotonic()
-            except pymysql.MySQLError:
-                self.disconnect()
-                self._shorten()
-        if not self.open:
-            self.connect()
-
-    def disconnect(self) -> None:
-        """Close without a word; ``connect`` may follow."""
-        if self.open:
-            with suppress(pymysql.MySQLError):
-                self.close()
-
-
-class _Cursor:
-    """Rewrites the placeholders of the common statements to the driver's."""
-
-    def __init__(self, cursor: DriverCursor) -> None:
-        self._cursor = cursor
-
-    @property
-    def rowcount(self) -> int:
-        return self._cursor.rowcount
-
-    @property
-    def lastrowid(self) -> int | None:
-        return self._cursor.lastrowid
-
-    def execute(self, sql: str, values: Sequence[Any] = (), /) -> None:
-        self._cursor.execute(_rewritten(sql), tuple(values))
-
-    def executemany(self, sql: str, rows: Sequence[Sequence[Any]], /) -> None:
-        self._cursor.executemany(_rewritten(sql), rows)
-
-    def fetchone(self) -> Any:
-        return self._cursor.fetchone()
-
-    def fetchall(self) -> list[Any]:
-        return list(self._cursor.fetchall())
-
-
-def _rewritten(sql: str) -> str:
-    return sql.replace("%", "%%").replace("?", "%s")
-
-
-def _roll_back(connection: _Connection) -> None:
-    """Undo what was begun; a connection that cannot is closed, which undoes it too."""
-    if connection.open:
-        try:
-            connection.rollback()
-        except pymysql.MySQLError:
-            connection.disconnect()
-
-
-def read_schema_version(cursor: Cursor) -> int:
-    """Return the version of the tables, 0 where there are none."""
-    try:
-        cursor.execute("SELECT MAX(version) FROM modelcache_schema")
-    except pymysql.ProgrammingError as exc:
-        if exc.args[0] == ER.NO_SUCH_TABLE:
-            return 0
-        raise
-    return int(cursor.fetchone()[0] or 0)
-
-
-def apply_migrations(cursor: Cursor) -> None:
-    """Bring the tables from whatever version they have to this service's."""
-    version = read_schema_version(cursor)
-    if version == 0:
-        # Its last statement writes the version, so what a kill interrupts is done again.
-        for statement in schema_statements():
-            cursor.execute(statement)
-        return
-    for number in range(version + 1, SCHEMA_VERSION + 1):
-        for statement in (*creations(ADDED_TABLES.get(number, ())), *MIGRATIONS.get(number, ())):
-            cursor.execute(statement)
-        cursor.execute("INSERT INTO modelcache_schema (version) VALUES (?)", (number,))
-
-
-def schema_statements() -> list[str]:
-    """Return the statements of the SQL file that creates the tables."""
-    text = files("modelcache.manager.scalar_data").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
-    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    return [statement.strip() for statement in code.split(";") if statement.strip()]
-
-
-def creations(tables: Sequence[str]) -> list[str]:
-    """Return the statements of the SQL file that create these tables unless they are there."""
-    return [
-        statement
-        for table in tables
-        for statement in schema_statements()
-        if statement.startswith(f"CREATE TABLE IF NOT EXISTS {table} ")
-    ]
-
-
 def _half(timeout: float) -> int:
     return max(1, int(timeout / 2))
-
-
-def _size(value: Any) -> int:
-    """Return about how many bytes a value takes in a statement."""
-    if isinstance(value, str):
-        return len(value.encode())
-    return len(value) if isinstance(value, bytes) else 24

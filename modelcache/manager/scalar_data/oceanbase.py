@@ -4,14 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from modelcache.manager.scalar_data.mysql import (
-    CONFLICT_CODES,
-    LOST_CODES,
-    MIGRATE_SECONDS,
-    MySQLStorage,
-    read_schema_version,
-)
-from modelcache.manager.scalar_data.sql_storage import Cursor
+from modelcache.manager.scalar_data.mysql import CONFLICT_CODES, LOST_CODES, MySQLStorage
+from modelcache.manager.scalar_data.mysql_schema import MIGRATE_SECONDS, read_schema_version
+from modelcache.manager.scalar_data.sql import Cursor
 
 # The transaction was killed or rolled back, or a row was locked, or another node leads the partition now.
 KILLED_CODES = frozenset({4038, 6002, 6003, 6004, 6005})

@@ -1,0 +1,66 @@
+"""The log of queries."""
+
+from collections.abc import Sequence
+from time import time
+from typing import Any
+
+from modelcache.manager.scalar_data.base import LogLine, LogStore
+from modelcache.manager.scalar_data.sql import (
+    ROW_CHUNK,
+    Cursor,
+    SqlDatabase,
+    chunks,
+    marks,
+    repeated,
+    repeated_unless_done,
+    sql_time,
+)
+
+LOG_TEXT_CHARS = 10_000
+LOG_COLUMNS = (
+    "gmt_create, gmt_modified, error_code, error_desc, cache_hit, delta_time, model, model_key, "
+    "query, hit_query, answer"
+)
+
+
+class SqlLog(SqlDatabase, LogStore):
+    """Any dialect's."""
+
+    @repeated_unless_done
+    def write_log(self, lines: Sequence[LogLine]) -> None:
+        now = time()
+        with self.writing() as cursor:
+            for chunk in chunks(lines, ROW_CHUNK):
+                # One statement, not executemany: SQLite's driver gives the interpreter away at each row.
+                values = ", ".join([f"({marks(range(11))})"] * len(chunk))
+                cursor.execute(
+                    f"INSERT INTO modelcache_query_log ({LOG_COLUMNS}) VALUES {values}",
+                    [value for line in chunk for value in _log_row(line, now)],
+                )
+
+    @repeated
+    def logged(self, model_key: str, limit: int) -> list[str]:
+        with self.reading() as cursor:
+            cursor.execute(
+                "SELECT query FROM modelcache_query_log WHERE model_key = ? ORDER BY id DESC LIMIT ?",
+                (model_key, limit),
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    @repeated
+    def trim_log(self, before: float) -> int:
+        with self.writing() as cursor:
+            return self.delete_log(cursor, "gmt_create < ?", sql_time(before))
+
+    def delete_log(self, cursor: Cursor, where: str, value: str) -> int:
+        table = "modelcache_query_log"
+        return self.change_all(cursor, table, f"DELETE FROM {table}", (), where, (value,))
+
+
+def _log_row(line: LogLine, now: float) -> tuple[Any, ...]:
+    """Return the values of LOG_COLUMNS."""
+    return (
+        *(sql_time(line.created_at), sql_time(now), line.error_code, line.error_desc),
+        *(int(line.cache_hit), line.delta_time, line.model, line.model_key),
+        *(text[:LOG_TEXT_CHARS] for text in (line.query, line.hit_query, line.answer)),
+    )

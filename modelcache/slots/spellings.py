@@ -1,0 +1,87 @@
+"""The spellings of the tables that a text holds, and what each of its numbers is a number of."""
+
+from modelcache.slots.number_reading import HEADS, NumberReader
+from modelcache.slots.record import Measure
+from modelcache.slots.tables import Mark, Node, Tables
+from modelcache.slots.tokens import Token
+
+# How many words may part "turn" and "off".
+GAP = 4
+# What a number is a number of.
+MEASURED = frozenset({"unit", "currency"})
+SIGNS = frozenset("$€£¥₹")
+ASKING_AMOUNT = frozenset({"many", "少", "几"})
+# The amount that is asked for.
+ASKED = "?"
+
+Spelling = tuple[int, int, tuple[Mark, ...]]
+
+
+def spellings_of(
+    tokens: list[Token], tables: Tables, numbers: NumberReader, measures: dict[Measure, set[str]]
+) -> list[Spelling]:
+    """Return place, length and marks of each spelling the tables know.
+
+    The numbers between, and what each is a number of, are kept in the other two.
+    """
+    known = tables.spellings
+    found = []
+    place = 0
+    while place < len(tokens):
+        word, kind, _ = tokens[place]
+        marks, length = longest(known, tokens, place) if word in known.following else ((), 0)
+        if not length and (kind == "number" or word in HEADS):
+            length = numbers.read(place)
+            if length:
+                marks, used = longest(tables.after_number, tokens, place + length)
+                others, other_used = longest(known, tokens, place + length)
+                signed = (
+                    longest(known, tokens, place - 1)[0] if place and tokens[place - 1].text in SIGNS else ()
+                )
+                _keep_measures(measures, numbers.last, marks + others + signed)
+                if used == other_used:
+                    # Pounds may be money or a weight.
+                    marks += others
+                elif used < other_used:
+                    # In 3 天猫 the spelling that goes on is not the unit.
+                    marks, used = (), 0
+                length += used
+        elif length and place and tokens[place - 1].text in ASKING_AMOUNT:
+            _keep_measures(measures, ASKED, marks)
+        if word in tables.parted and length < 2:
+            lasts = tables.parted[word]
+            for last in tokens[place + 2 : place + 2 + GAP]:
+                if last.text in lasts:
+                    marks, length = lasts[last.text], 1
+                    break
+        if marks:
+            found.append((place, length, marks))
+        place += length or 1
+    return found
+
+
+def is_unit(word: str, tables: Tables) -> bool:
+    """Tell whether a number may be a number of this."""
+    nodes = (tables.after_number.following.get(word), tables.spellings.following.get(word))
+    return any(mark.rule in MEASURED for node in nodes if node for mark in node.marks or ())
+
+
+def longest(root: Node, tokens: list[Token], start: int) -> tuple[tuple[Mark, ...], int]:
+    """Return the marks of the longest spelling that begins here, and its number of tokens; 0 for none."""
+    node = root
+    marks: tuple[Mark, ...] = ()
+    length = 0
+    for place in range(start, len(tokens)):
+        following = node.following.get(tokens[place].text)
+        if following is None:
+            break
+        node = following
+        if node.marks is not None:
+            marks, length = node.marks, place + 1 - start
+    return marks, length
+
+
+def _keep_measures(measures: dict[Measure, set[str]], number: str, marks: tuple[Mark, ...]) -> None:
+    for mark in marks:
+        if mark.rule in MEASURED:
+            measures[mark.rule, number].add(mark.value)
