@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -267,9 +269,21 @@ def test_the_lowest_threshold_that_leaves_few_wrong_in_all_and_in_each_suite() -
 
     assert threshold(0.06, 0.06) == pytest.approx(0.6)
     assert threshold(0.045, 0.06) == pytest.approx(0.8)
-    assert threshold(0.06, 0.08, ("a", "b")) == pytest.approx(0.8)
     # Where none leaves so few, the one that leaves fewest.
     assert threshold(0.01, 0.02) == pytest.approx(0.8)
+
+
+def test_no_suite_is_over_its_limit_and_traps_count_for_nothing() -> None:
+    rated = levels((0.8, 900, 9), (0.6, 100, 9), suites=("a", "b"))
+    assert recommended({"english": rated}, 0.06, 0.06)["english"].threshold == pytest.approx(0.8)
+    assert recommended({"english": rated}, 0.06, 0.09)["english"].threshold == pytest.approx(0.6)
+    trapped = replace(rated, traps=rated.suites == "b")
+    assert recommended({"english": trapped}, 0.06, 0.06)["english"].right == 900
+    # Of the wrong ones in b most are right after all.
+    doubted = replace(rated, mislabelled=np.where(rated.suites == "b", 0.8, 0.0))
+    point = recommended({"english": doubted}, 0.06, 0.06)["english"]
+    assert point.threshold == pytest.approx(0.6)
+    assert point.wrong == 18
 
 
 def test_a_language_with_few_wrong_hits_leaves_room_for_another() -> None:

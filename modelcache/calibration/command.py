@@ -45,6 +45,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labelled pairs, as `evaluate` takes them; may be repeated, and no file outweighs all others",
     )
     parser.add_argument(
+        "--traps",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="labelled pairs that were made to be mistaken: fitted to and shown, but they count for no "
+        "limit, since such questions are rare; may be repeated",
+    )
+    parser.add_argument(
+        "--mislabelled",
+        type=_mislabelled,
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="of the pairs in the file of this name (without its ending) that are rated high and labelled "
+        "0, so large a share is the same after all, as reading some of them shows; may be repeated",
+    )
+    parser.add_argument(
         "--from-log",
         action="store_true",
         help="instead of pairs: what modes shadow and verified have seen of queries and their true answers",
@@ -73,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curve here")
 
 
+def _mislabelled(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    if not name or not 0 <= float(share) <= 1:
+        raise ValueError(text)
+    return name, float(share)
+
+
 def run(settings: Settings, asked: argparse.Namespace) -> None:
     """Calibrate with the service's embedder; ConfigError or EmbeddingError says what stops it."""
     for name in ("wrong_share", "wrong_share_in_one"):
@@ -80,6 +105,8 @@ def run(settings: Settings, asked: argparse.Namespace) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} is a number between 0 and 1")
     if asked.from_log == bool(asked.pairs):
         raise ConfigError("calibrate needs either --pairs or --from-log")
+    if asked.from_log and asked.traps:
+        raise ConfigError("--traps goes with --pairs")
     if asked.from_log and asked.fit is not None:
         raise ConfigError("--fit needs --pairs: the log holds no texts of what was compared")
     tables = None
@@ -103,7 +130,7 @@ def _of_pairs(
     settings: Settings, asked: argparse.Namespace
 ) -> tuple[dict[str, Rated], dict[str, Any] | None]:
     """Rate the pairs by the calibration in use, or by one that is fitted to them."""
-    suites = {path.stem: read_pairs(path) for path in asked.pairs}
+    suites = {path.stem: read_pairs(path) for path in (*asked.pairs, *asked.traps)}
     slot_guard = SlotGuard.from_settings(settings)
     # Whatever embedder searches, the decision is by the cosine of this one.
     embedder = E5Embedder(settings.embedding_threads, settings.e5_path)
@@ -114,7 +141,9 @@ def _of_pairs(
         reader.open()
         # A text is embedded first and read afterwards.
         embedder.remember_states(STATES_BYTES)
-        seen = see(suites, embedder, slot_guard, reader)
+        seen = see(
+            suites, embedder, slot_guard, reader, dict(asked.mislabelled), {path.stem for path in asked.traps}
+        )
         if asked.fit is None:
             return curves(seen, read_tables(settings.calibration or SHIPPED)), None
         tables = fitted(seen, embedder.name, reader.name, shares)
@@ -158,7 +187,8 @@ def _recommended(
     points = curve.recommended(curves, wrong_share, wrong_share_in_one)
     if OTHER in points and points[OTHER].wrong_share > wrong_share_in_one:
         points[OTHER] = curves[OTHER].at(FORM_ONLY)
-    return points
+    # What differs in form only hits whatever the pairs say.
+    return {name: curves[name].at(min(point.threshold, FORM_ONLY)) for name, point in points.items()}
 
 
 def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:
@@ -205,6 +235,8 @@ def _logged(settings: Settings, models: Sequence[str]) -> Rated:
         np.repeat([one.bucket / SCORES for one in compared], counts),
         np.repeat([one.outcome == RIGHT for one in compared], counts),
         np.full(sum(counts), "log"),
+        np.zeros(sum(counts)),
+        np.zeros(sum(counts), bool),
     )
 
 

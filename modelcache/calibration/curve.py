@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 # A few hits alone prove little: a suite with fewer is counted with the others only.
 LEAST_HITS = 20
+LEAST_HITS_OF_ONE = 100
 LIMITS = [round(0.3 + 0.005 * step, 3) for step in range(139)]
 
 
@@ -21,15 +22,17 @@ class Point:
     right: int
     wrong: int
     same: int
+    mislabelled: float = 0.0
+    """How many of the wrong ones are likely to be right, their labels being wrong."""
 
     @property
     def wrong_share(self) -> float:
-        """Share of the hits that is wrong."""
-        return self.wrong / max(1, self.right + self.wrong)
+        """Share of the hits that is wrong, by what is known of the labels."""
+        return (self.wrong - self.mislabelled) / max(1, self.right + self.wrong)
 
     def excess(self, most_wrong: float) -> float:
         """Return how many more of the hits are wrong than may be; under 0: so many fewer."""
-        return self.wrong - most_wrong * (self.right + self.wrong)
+        return self.wrong - self.mislabelled - most_wrong * (self.right + self.wrong)
 
     @property
     def found(self) -> float:
@@ -44,16 +47,43 @@ class Rated:
     shares: NDArray[np.float64]
     same: NDArray[np.bool_]
     suites: NDArray[np.str_]
+    mislabelled: NDArray[np.float64]
+    """How likely it is that a pair that is labelled as different is the same."""
+    traps: NDArray[np.bool_]
+    """Whether a pair was made to be mistaken, and says nothing of how often that happens."""
 
     @classmethod
-    def of(cls, shares: Sequence[float], same: Sequence[bool], suites: Sequence[str]) -> "Rated":
-        return cls(np.array(shares, float), np.array(same, bool), np.array(suites, str))
+    def of(
+        cls,
+        shares: Sequence[float],
+        same: Sequence[bool],
+        suites: Sequence[str],
+        mislabelled: Sequence[float] | None = None,
+        traps: Sequence[bool] | None = None,
+    ) -> "Rated":
+        none = [0.0] * len(same)
+        return cls(
+            np.array(shares, float),
+            np.array(same, bool),
+            np.array(suites, str),
+            np.array(none if mislabelled is None else mislabelled, float),
+            np.array(none if traps is None else traps, bool),
+        )
+
+    def without_traps(self) -> "Rated":
+        """Return the other pairs."""
+        kept = ~self.traps
+        return Rated(
+            self.shares[kept], self.same[kept], self.suites[kept], self.mislabelled[kept], self.traps[kept]
+        )
 
     def at(self, threshold: float, suite: str | None = None) -> Point:
         """Count the hits, of all or of one suite."""
         chosen = np.ones(len(self.same), bool) if suite is None else self.suites == suite
         hit, same = self.shares[chosen] >= threshold, self.same[chosen]
-        return Point(threshold, int((hit & same).sum()), int((hit & ~same).sum()), int(same.sum()))
+        wrong = hit & ~same
+        doubted = float(self.mislabelled[chosen][wrong].sum())
+        return Point(threshold, int((hit & same).sum()), int(wrong.sum()), int(same.sum()), doubted)
 
     def allowed(self, most_wrong: float, most_wrong_in_one: float) -> list[Point]:
         """Return the thresholds at which no more of the hits are wrong, in all and in any suite, rising."""
@@ -69,7 +99,8 @@ class Rated:
         """Tell whether no more of the hits are wrong in any suite."""
         suites = [self.at(threshold, suite) for suite in np.unique(self.suites).tolist()]
         return all(
-            one.wrong_share <= most_wrong_in_one or one.right + one.wrong < LEAST_HITS for one in suites
+            one.wrong_share <= most_wrong_in_one or one.right + one.wrong < LEAST_HITS_OF_ONE
+            for one in suites
         )
 
     def _allowed(self, point: Point, most_wrong: float, most_wrong_in_one: float) -> bool:
@@ -82,10 +113,12 @@ def recommended(curves: Mapping[str, Rated], most_wrong: float, most_wrong_in_on
     """Return the thresholds that together find most while no more of the hits are wrong.
 
     Of all hits of all languages at most ``most_wrong`` are wrong, of those in any language or suite at most
-    ``most_wrong_in_one``. A language in which no threshold leaves so few gets its cleanest.
+    ``most_wrong_in_one``; traps do not count. A language in which no threshold leaves so few gets its
+    cleanest.
     """
-    allowed = {name: one.allowed(most_wrong_in_one, most_wrong_in_one) for name, one in curves.items()}
-    chosen = {name: one.cleanest() for name, one in curves.items() if not allowed[name]}
+    counted = {name: one.without_traps() for name, one in curves.items()}
+    allowed = {name: one.allowed(most_wrong_in_one, most_wrong_in_one) for name, one in counted.items()}
+    chosen = {name: one.cleanest() for name, one in counted.items() if not allowed[name]}
     # What a wrong hit too many costs, in right ones: the least at which all together are clean enough.
     for cost in np.geomspace(1e-3, 1e4, 400):
         best = {

@@ -45,7 +45,7 @@ def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> dict[str, An
 
 def _most_right(curve: Rated, wrong_shares: tuple[float, float]) -> int:
     """Return how many hits are right at the best threshold of a language alone."""
-    return max((point.right for point in curve.allowed(*wrong_shares)), default=0)
+    return max((point.right for point in curve.without_traps().allowed(*wrong_shares)), default=0)
 
 
 def _made_strict(seen: Sequence[Seen], tables: dict[str, Any]) -> dict[str, Any]:
@@ -57,11 +57,10 @@ def _made_strict(seen: Sequence[Seen], tables: dict[str, Any]) -> dict[str, Any]
     for shift in np.arange(0, MOST_STRICT, STRICT_STEP):
         unread, base = tables["unread"]
         lowered = tables | {
-            "base": round(tables["base"] - shift, DIGITS),
-            "unread": [unread, round(base - shift, DIGITS)],
+            "base": round(float(tables["base"] - shift), DIGITS),
+            "unread": [unread, round(float(base - shift), DIGITS)],
         }
-        curve = rated(seen, LanguageModel(lowered))
-        if curve.is_clean(HALF, WRONG_AT_HALF):
+        if rated(seen, LanguageModel(lowered)).without_traps().is_clean(HALF, WRONG_AT_HALF):
             break
     return lowered | {"reaching": _reaching(seen, lowered)}
 

@@ -1,6 +1,6 @@
 """Labelled pairs as the decision sees them: what the rules, the reader and the embedder say of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -32,6 +32,10 @@ class Seen:
     cosine: float
     log_odds: float | None
     """What the reader adds to those by the cosine; None for a pair that is too long to be read."""
+    mislabelled: float = 0.0
+    """How likely it is that a pair labelled as different in its set is the same, where it is rated high."""
+    trap: bool = False
+    """Whether its set was made to be mistaken."""
 
     @property
     def is_fitted(self) -> bool:
@@ -44,8 +48,13 @@ def see(
     embedder: Embedder,
     slot_guard: SlotGuard,
     reader: ParaphraseReader,
+    mislabelled: Mapping[str, float] | None = None,
+    traps: Collection[str] = (),
 ) -> list[Seen]:
-    """Look at all pairs, with an open embedder and reader."""
+    """Look at all pairs, with an open embedder and reader.
+
+    ``mislabelled`` is known of some sets, by their names; ``traps`` names those that are such.
+    """
     pairs = [(name, pair) for name, suite in suites.items() for pair in suite]
     compared = {pair: differing_lines(pair.asked, pair.cached) for _, pair in pairs}
     texts = list(dict.fromkeys(text for parts in compared.values() for text in parts))
@@ -63,6 +72,8 @@ def see(
             form_only=not veto and differ_in_form_only(pair.asked, pair.cached),
             cosine=float(vectors[asked] @ vectors[cached]),
             log_odds=None if veto else reader.log_odds(asked, cached),
+            mislabelled=(mislabelled or {}).get(suite, 0.0),
+            trap=suite in traps,
         )
 
     with ThreadPoolExecutor(usable_cores()) as pool:
@@ -84,6 +95,8 @@ def rated(seen: Sequence[Seen], model: LanguageModel) -> Rated:
         [rate(model, one) for one in seen],
         [one.pair.same for one in seen],
         [one.suite for one in seen],
+        [one.mislabelled for one in seen],
+        [one.trap for one in seen],
     )
 
 
