@@ -314,7 +314,7 @@ def test_everything_is_found_again_after_a_restart_and_a_rebuild(
     assert_all_in_new_app()
 
     monkeypatch.setenv("MODELCACHE_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("modelcache.__main__.get_embedder", lambda settings: HashEmbedder())
+    monkeypatch.setattr("modelcache.cli.stores.get_embedder", lambda settings: HashEmbedder())
     assert main(["--profile", "demo", "rebuild", "--model", "m"]) == 0
     assert_all_in_new_app()
 
