@@ -73,9 +73,8 @@ def test_a_command_without_a_package_says_so_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_tells_what_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert import_module(f"modelcache.cli.{name.replace('-', '_')}").__doc__.startswith(
-        f"``modelcache {name}``"
-    )
+    module = import_module(f"modelcache.cli.{name.replace('-', '_')}")
+    assert (module.__doc__ or "").startswith(f"``modelcache {name}``")
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: modelcache {name} ")
