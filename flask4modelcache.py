@@ -3,18 +3,22 @@
 """
 
 import sys
+from typing import TYPE_CHECKING
 
-from flask import Flask
+from modelcache.cli import COMMANDS, main
 
-from modelcache.serving.workers import create_worker_app, main
+if TYPE_CHECKING:
+    from flask import Flask
 
-PROFILE = "default"
+SERVE = "serve"
 
 
-def create_app() -> Flask:
+def create_app() -> "Flask":
     """Build the app of one worker process from modelcache/config/default.ini and MODELCACHE_*."""
-    return create_worker_app(PROFILE)
+    from modelcache.serving.workers import create_worker_app
+
+    return create_worker_app(COMMANDS[SERVE].profile)
 
 
 if __name__ == "__main__":
-    sys.exit(main(PROFILE))
+    sys.exit(main([SERVE, *sys.argv[1:]]))

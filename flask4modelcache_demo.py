@@ -1,6 +1,8 @@
 """Start the demo: SQLite, FAISS and the bundled embedder, with nothing to install."""
 
-from modelcache.serving.process import main
+import sys
+
+from modelcache.cli import main
 
 if __name__ == "__main__":
-    main("demo")
+    sys.exit(main(["demo", *sys.argv[1:]]))

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from modelcache.errors import ConfigError
+from modelcache.packages import needs
 
 
 class Registry:
@@ -25,6 +26,4 @@ class Registry:
         try:
             return getattr(import_module(module), attribute)
         except ModuleNotFoundError as exc:
-            raise ConfigError(
-                f"{self.kind} {name!r} needs the Python package {exc.name!r}, which is not installed"
-            ) from exc
+            raise ConfigError(needs(f"{self.kind} {name!r}", exc)) from exc

@@ -1,18 +1,19 @@
 """The database servers that the whole service is tested on, each started when it is first wanted."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import SecretStr
 
 from tests.servers import start_or_skip
-from tests.servers.chroma import ChromaServer
-from tests.servers.mariadb import MariaDB
-from tests.servers.milvus import MilvusServer
-from tests.servers.mysql_protocol import MySQLProtocolServer
-from tests.servers.redis import RedisServer
-from tests.servers.seekdb import SeekDB
+
+if TYPE_CHECKING:
+    from tests.servers.mariadb import MariaDB
+    from tests.servers.milvus import MilvusServer
+    from tests.servers.mysql_protocol import MySQLProtocolServer
+    from tests.servers.redis import RedisServer
 
 
 class Stoppable(Protocol):
@@ -42,23 +43,32 @@ class StoreServers:
         if scalar_store == "mysql":
             chosen |= self._database(self.mariadb())
         elif scalar_store == "oceanbase":
-            chosen |= self._database(self._server("OceanBase", SeekDB))
+            chosen |= self._database(self._server("OceanBase", _class("seekdb", "SeekDB")))
         if vector_store == "milvus":
             chosen["milvus_uri"] = self.milvus().uri
         elif vector_store == "redis":
             chosen["redis_url"] = self.redis().url
         elif vector_store == "chroma over HTTP":
-            chosen |= {"vector_store": "chroma", "chroma_url": self._server("Chroma", ChromaServer).url}
+            chosen |= {
+                "vector_store": "chroma",
+                "chroma_url": self._server("Chroma", _class("chroma", "ChromaServer")).url,
+            }
         return chosen
 
-    def mariadb(self) -> MariaDB:
-        return self._server("MariaDB", MariaDB)
+    def mariadb(self) -> "MariaDB":
+        server: MariaDB = self._server("MariaDB", _class("mariadb", "MariaDB"))
+        return server
 
-    def milvus(self) -> MilvusServer:
-        return self._server("Milvus", lambda path: MilvusServer(path, **self._milvus_options).start())
+    def milvus(self) -> "MilvusServer":
+        start = _class("milvus", "MilvusServer")
+        server: MilvusServer = self._server(
+            "Milvus", lambda path: start(path, **self._milvus_options).start()
+        )
+        return server
 
-    def redis(self) -> RedisServer:
-        return self._server("Redis", RedisServer)
+    def redis(self) -> "RedisServer":
+        server: RedisServer = self._server("Redis", _class("redis", "RedisServer"))
+        return server
 
     def stop(self) -> None:
         for server in self._running.values():
@@ -72,7 +82,7 @@ class StoreServers:
         server: Started = self._running[name]
         return server
 
-    def _database(self, server: MySQLProtocolServer) -> dict[str, Any]:
+    def _database(self, server: "MySQLProtocolServer") -> dict[str, Any]:
         address = server.address(server.new_database())
         return {
             "mysql_host": address.host,
@@ -81,6 +91,11 @@ class StoreServers:
             "mysql_password": address.password.get_secret_value(),
             "mysql_database": address.database,
         }
+
+
+def _class(module: str, name: str) -> Any:
+    """Return a server's class; its packages are imported when it is first wanted."""
+    return getattr(import_module(f"tests.servers.{module}"), name)
 
 
 def as_environment(settings: dict[str, Any]) -> dict[str, str]:

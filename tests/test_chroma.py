@@ -26,6 +26,8 @@ from tests.running import ROOT, all_at_once
 from tests.servers import free_port, start_or_skip
 from tests.servers.chroma import ChromaServer
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:

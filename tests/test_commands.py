@@ -20,7 +20,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     client.insert(("c", "C"), model="模型")
     get_service(app).close()
     monkeypatch.setenv("MODELCACHE_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("modelcache.__main__.get_embedder", lambda settings: HashEmbedder())
+    monkeypatch.setattr("modelcache.cli.stores.get_embedder", lambda settings: HashEmbedder())
     return tmp_path
 
 

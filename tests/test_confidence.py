@@ -310,6 +310,7 @@ def made_up_pairs(path: Path, box: str = "box", count: int = 150) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+@pytest.mark.packages
 def test_calibrate_fits_recommends_and_draws(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

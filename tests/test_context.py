@@ -314,7 +314,7 @@ def test_everything_is_found_again_after_a_restart_and_a_rebuild(
     assert_all_in_new_app()
 
     monkeypatch.setenv("MODELCACHE_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("modelcache.__main__.get_embedder", lambda settings: HashEmbedder())
+    monkeypatch.setattr("modelcache.cli.stores.get_embedder", lambda settings: HashEmbedder())
     assert main(["--profile", "demo", "rebuild", "--model", "m"]) == 0
     assert_all_in_new_app()
 
@@ -371,6 +371,7 @@ BRIDGES = "How many bridges cross the Thames in London?"
         ((CHINESE, "为什么？"), (CHINESE_REPHRASED, "为什么?"), (CHINESE_PHONE, "为什么？")),
     ],
 )
+@pytest.mark.process
 def test_a_rephrased_conversation_hits_and_another_one_misses(
     service: RunningService,
     cached: tuple[list[Json], str],
@@ -404,6 +405,7 @@ def ask_after(service: RunningService, first: list[Json], reply: str, last: str 
     return reply_of
 
 
+@pytest.mark.process
 def test_a_question_that_got_the_same_reply_may_be_put_in_other_words(service: RunningService) -> None:
     pair = {"query": LENSES + assistant(PRICES) + user(LAST), "answer": "a week"}
     service.post({"type": "insert", "scope": {"model": "lenses"}, "chat_info": [pair]})
@@ -423,6 +425,7 @@ def test_a_question_that_got_the_same_reply_may_be_put_in_other_words(service: R
         assert ask_after(service, user(first), PRICES)["veto"] == "context"
 
 
+@pytest.mark.process
 def test_the_odds_are_higher_inside_the_same_conversation(service: RunningService) -> None:
     rephrased = "When will they be ready?"
     pairs = [
@@ -436,6 +439,7 @@ def test_the_odds_are_higher_inside_the_same_conversation(service: RunningServic
     assert 0 < outside["confidence"] < inside["confidence"] < 1
 
 
+@pytest.mark.process
 def test_what_was_cached_without_a_conversation_answers_questions_that_stand_on_their_own(
     service: RunningService,
 ) -> None:

@@ -20,6 +20,8 @@ from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.settings import settings_table
 from tests.running import ROOT, RunningService
 
+pytestmark = pytest.mark.process
+
 READMES = ["README.md", "README_CN.md"]
 MAX_README_BYTES = 8192
 SETTINGS, SETTINGS_CN = "docs/settings.md", "docs/zh/settings.md"

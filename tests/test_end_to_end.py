@@ -15,6 +15,8 @@ from tests.client import CacheClient
 from tests.hash_embedder import NEAR, HashEmbedder
 from tests.store_servers import StoreServers
 
+pytestmark = pytest.mark.server
+
 PAIRS = [
     ("sqlite", "faiss"),
     ("sqlite", "chroma"),

@@ -26,6 +26,8 @@ from tests.running import wait_until
 from tests.servers import start_or_skip
 from tests.servers.redis import RedisServer
 
+pytestmark = pytest.mark.server
+
 KEY = model_key("m")
 MakeBook = Callable[[str, int], EvictionBook]
 

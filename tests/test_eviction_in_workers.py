@@ -16,6 +16,8 @@ from tests.running import RunningService, wait_until
 from tests.servers import TOLD
 from tests.store_servers import StoreServers, as_environment
 
+pytestmark = pytest.mark.server
+
 MODEL = "sized"
 WORKERS = 4
 MAX_SIZE, CLEAN_SIZE = 1000, 100

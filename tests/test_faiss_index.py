@@ -407,6 +407,7 @@ def test_threads_find_what_they_added_while_all_is_rebuilt(tmp_path: Path) -> No
     store.close()
 
 
+@pytest.mark.process
 def test_killed_while_files_are_written(tmp_path: Path) -> None:
     chance = random.Random(11)
     pool = vectors(POOL)

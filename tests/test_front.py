@@ -21,6 +21,8 @@ from tests.running import ROOT, RunningService, wait_until
 from tests.test_server import address, ask, received, send
 from tests.wire import assert_error
 
+pytestmark = pytest.mark.process
+
 HALF_OPEN = 1050
 HEAD = b"POST /modelcache HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
 HALF_REQUESTS = {

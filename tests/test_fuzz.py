@@ -398,6 +398,7 @@ def bodies() -> Iterator[bytes]:
         yield source(chosen)
 
 
+@pytest.mark.slow
 def test_ten_thousand_bodies_get_proper_replies_and_refused_ones_change_nothing(
     app: Flask, store: Store
 ) -> None:
@@ -513,12 +514,14 @@ def check_any_value(app: Flask, store: Store, value: Any) -> None:
         store.remember()
 
 
+@pytest.mark.slow
 @any_case
 @given(value=json_values)
 def test_any_json_value_gets_a_proper_reply(app: Flask, store: Store, value: Any) -> None:
     check_any_value(app, store, value)
 
 
+@pytest.mark.slow
 @any_case
 @given(value=requests_with_any_fields)
 def test_any_values_of_fields_get_a_proper_reply(app: Flask, store: Store, value: Any) -> None:

@@ -18,6 +18,8 @@ from modelcache.manager.scalar_data.base import RowState
 from tests.hash_embedder import NEAR
 from tests.running import RunningService, wait_until
 
+pytestmark = pytest.mark.process
+
 BATCH = 3
 ROUNDS = 8
 STEPS = [

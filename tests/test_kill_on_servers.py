@@ -20,6 +20,8 @@ from tests.servers import TOLD
 from tests.store_servers import StoreServers
 from tests.two_stores import answered, assert_both_stores_agree, insert
 
+pytestmark = pytest.mark.server
+
 KILLS = 50
 BATCH = 3
 STEPS = {

@@ -20,6 +20,8 @@ from tests.running import wait_until
 from tests.servers import free_port, start_or_skip
 from tests.servers.milvus import MilvusServer
 
+pytestmark = pytest.mark.server
+
 MANY = 20_000
 INDEXES = ["HNSW", "AUTOINDEX", "IVF_FLAT", "IVF_SQ8", "FLAT"]
 # A machine that runs other tests too is slow at times; what is measured has its own limit.

@@ -209,6 +209,7 @@ def two_apps(make_app: AppFactory, tmp_path: Path) -> Iterator[tuple[Flask, Flas
         servers.stop()
 
 
+@pytest.mark.server
 def test_what_one_process_learned_the_other_knows(two_apps: tuple[Flask, Flask]) -> None:
     one, other = map(client_of, two_apps)
     ids = one.insert(("q", "a"), ("p", "b"))["ids"]

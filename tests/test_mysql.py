@@ -17,6 +17,8 @@ from tests.running import wait_until
 from tests.servers import start_or_skip
 from tests.servers.mariadb import MariaDB
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:

@@ -9,6 +9,8 @@ from tests.contracts.mysql_store import MySQLStoreContract
 from tests.servers import start_or_skip
 from tests.servers.seekdb import SeekDB
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeekDB]:

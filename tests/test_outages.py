@@ -23,6 +23,8 @@ from tests.store_servers import StoreServers
 from tests.two_stores import answered, assert_both_stores_agree
 from tests.wire import assert_error, assert_nothing_internal, removed
 
+pytestmark = pytest.mark.server
+
 LIMIT = 1.0
 # Far more than the limit: only a hang takes so long, whatever else the machine does.
 HANGS = 10 * LIMIT

@@ -21,6 +21,8 @@ from tests.wire import (
     system,
 )
 
+pytestmark = pytest.mark.process
+
 INSERT_SNIPPET = """
 import json
 import requests

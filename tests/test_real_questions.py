@@ -8,6 +8,8 @@ import pytest
 from benchmarks.question_pairs import HOW_TO_GET, data_folder, distinct_questions
 from tests.running import RunningService
 
+pytestmark = pytest.mark.process
+
 COUNT = 5000
 BATCH = 200
 

@@ -23,6 +23,8 @@ from tests.running import all_at_once, wait_until
 from tests.servers import free_port, start_or_skip
 from tests.servers.redis import RedisServer
 
+pytestmark = pytest.mark.server
+
 SECRET = "hush-hush"
 HNSW = ("HNSW", "M", 16, "EF_CONSTRUCTION", 200, "EF_RUNTIME", 100)
 

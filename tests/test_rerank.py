@@ -18,6 +18,8 @@ from tests.conftest import AppFactory
 from tests.hash_embedder import HashEmbedder
 from tests.wire import assert_miss, assistant, client_of, is_hit, system
 
+pytestmark = pytest.mark.packages
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "asked", "plain", "bad", "fair", "good"]
 WIDTH = 16
 SURE = 60_000.0

@@ -13,6 +13,8 @@ import requests
 
 from tests.running import RunningService, wait_until
 
+pytestmark = pytest.mark.process
+
 SLOW = "tests.serve_slow"
 
 

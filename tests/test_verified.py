@@ -250,6 +250,7 @@ def test_what_was_learned_survives_a_restart(make_app: AppFactory) -> None:
     assert serves_something(client_of(app))
 
 
+@pytest.mark.server
 def test_what_one_process_observed_the_other_serves_by(make_app: AppFactory, tmp_path: Path) -> None:
     servers = StoreServers(tmp_path)
     try:

@@ -23,6 +23,8 @@ from tests.test_published_clients import (
     run_snippet,
 )
 
+pytestmark = pytest.mark.server
+
 WORKERS = 4
 # Each request on a connection of its own is taken by any of the workers: so many meet all of them.
 ASKED = 24

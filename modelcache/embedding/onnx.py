@@ -31,6 +31,7 @@ from modelcache.embedding.pooling import MEAN, MODES_BY_SETTING, Pooling, averag
 from modelcache.embedding.text import clean, ranges_before_clean, safe_name
 from modelcache.embedding.tokens import add_lower_case, unknown_ranges
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.packages import needs
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -174,9 +175,7 @@ class OnnxEmbedder(Embedder):
         try:
             tokenizers: Any = import_module("tokenizers")
         except ModuleNotFoundError as exc:
-            raise ConfigError(
-                f"embedder 'onnx' needs the Python package {exc.name!r}, which is not installed"
-            ) from exc
+            raise ConfigError(needs("embedder 'onnx'", exc)) from exc
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
             tokenizer.no_padding()

@@ -17,6 +17,7 @@ from modelcache.embedding.folder import (
 )
 from modelcache.embedding.tokens import Range, add_lower_case, unknown_ranges
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.packages import needs
 
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")
 TOKENIZER_OPTIONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -48,9 +49,7 @@ def import_packages(embedder: str) -> tuple[Any, Any]:
     try:
         torch, transformers = import_module("torch"), import_module("transformers")
     except ModuleNotFoundError as exc:
-        raise ConfigError(
-            f"embedder {embedder!r} needs the Python package {exc.name!r}, which is not installed"
-        ) from exc
+        raise ConfigError(needs(f"embedder {embedder!r}", exc)) from exc
     # Its bars would be written into the service's log.
     transformers.utils.logging.disable_progress_bar()
     return torch, transformers

@@ -13,10 +13,10 @@ from typing import NoReturn
 
 from flask import Flask
 
-from modelcache import logs
 from modelcache.app import create_app, get_service
 from modelcache.core import Service
 from modelcache.errors import ConfigError, ModelCacheError
+from modelcache.failing import say_why_not
 from modelcache.serving.exchange import Exchange
 from modelcache.serving.http import HttpServer
 from modelcache.serving.listening import announce, is_awaited, listen
@@ -30,19 +30,18 @@ LEAST_DRAIN_SECONDS = 1.0
 
 
 def main(profile: str) -> NoReturn:
-    """Serve until SIGTERM or SIGINT and end the process, having said in a sentence what is wrong."""
-    logs.configure()
+    """Serve until SIGTERM or SIGINT and end the process.
+
+    ConfigError says why it does not come so far; what goes wrong later is said here, since granian's
+    threads are there by then.
+    """
+    settings = load_settings(profile)
+    app = create_app(settings, open_now=False)
     try:
-        settings = load_settings(profile)
-        serve(create_app(settings, open_now=False), settings)
+        serve(app, settings)
     except ModelCacheError as exc:
         say_why_not(exc)
         end_process(1)
-
-
-def say_why_not(exc: ModelCacheError) -> None:
-    """Say on stderr why the service cannot start."""
-    print(f"modelcache cannot start: {exc}", file=sys.stderr, flush=True)
 
 
 def serve(app: Flask, settings: Settings) -> NoReturn:

@@ -18,9 +18,10 @@ from flask import Flask
 from modelcache import logs
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ModelCacheError
-from modelcache.manager.factory import get_vector_store
+from modelcache.failing import say_why_not
+from modelcache.manager.factory import get_scalar_store, get_vector_store
 from modelcache.serving.listening import announce, listen
-from modelcache.serving.process import STOP_SIGNALS, Stop, say_why_not, serve_on
+from modelcache.serving.process import STOP_SIGNALS, Stop, serve_on
 from modelcache.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,10 @@ def main(profile: str) -> int:
     logs.configure()
     try:
         settings = load_settings(profile)
-        if settings.workers > 1 and get_vector_store(settings, dimension=1).exclusive:
+        # Before it listens, so that a driver that is not installed is said at once.
+        get_scalar_store(settings)
+        is_exclusive = get_vector_store(settings, dimension=1).exclusive
+        if settings.workers > 1 and is_exclusive:
             raise ConfigError(
                 f"vector store {settings.vector_store!r} belongs to one process: set MODELCACHE_WORKERS=1"
             )

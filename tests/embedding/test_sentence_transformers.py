@@ -23,6 +23,8 @@ from modelcache.settings import make_settings
 from tests.embedding.contract import TEXTS, EmbedderContract
 from tests.embedding.test_text2vec import LONG_TEXT, WINDOW, Pooling, minilm_folder, write_bert
 
+pytestmark = pytest.mark.packages
+
 HIDDEN = 32
 # None is longer than a window: the package cuts such texts.
 SHORT_TEXTS = ["a", "a b c", "你好 cache ?", "", "b a a a", "cab 龘"]

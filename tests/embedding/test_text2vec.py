@@ -21,6 +21,8 @@ from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
 from tests.embedding.contract import TEXTS, EmbedderContract
 
+pytestmark = pytest.mark.packages
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##a", "##b", "你", "好", "cache", "?"]
 WINDOW = 16
 LONG_TEXT = "a b c cache ? " * 9 + "你好"

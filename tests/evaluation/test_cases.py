@@ -20,6 +20,8 @@ from modelcache.evaluation.pairs import LabelledPair, key, user
 from modelcache.settings import load_settings
 from tests.hash_embedder import NEAR, HashEmbedder
 
+pytestmark = pytest.mark.packages
+
 PAIRS = [LabelledPair(user(f"q{number}"), user(f"q{number}{NEAR}"), number % 3 > 0) for number in range(12)]
 SUITE = CaseSuite("small", OWN, PAIRS)
 

@@ -25,6 +25,8 @@ from modelcache.training.figures import area_under_curve, found_at
 from modelcache.training.loop import CHECKPOINT, PROGRESS, Plan
 from modelcache.training.reader import ReaderLesson, Text, teach_reader, untaught_reader
 
+pytestmark = pytest.mark.packages
+
 QUESTIONS = ["How do I reset my password?", "Where is my order?", "怎么重置密码？", "我的订单到哪了？"]
 PAIRS = 320
 STEPS_MEASURED = 5

@@ -1,0 +1,38 @@
+"""What ``reconcile`` and ``rebuild`` do to both stores."""
+
+from tqdm import tqdm
+
+from modelcache.embedding.factory import get_embedder
+from modelcache.manager.data_manager import SSDataManager
+from modelcache.manager.factory import data_manager_of
+from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.reconcile import Reconciled, reconcile
+from modelcache.settings import load_settings
+
+
+def reconcile_models(profile: str, model: str, anew: bool = False) -> None:
+    """Make the vectors of one model, or of all, agree with the rows; ``anew`` drops them before."""
+    settings = load_settings(profile)
+    embedder = get_embedder(settings)
+    embedder.open()
+    try:
+        manager = data_manager_of(settings, embedder.name, embedder.dimension)
+        manager.open()
+        try:
+            for each in [model] if model else manager.scalars.models():
+                if anew:
+                    manager.vectors.truncate(collection_name(each, embedder.name))
+                done = _reconcile(manager, each)
+                print(
+                    f"{each}: {done.rows} entries with a vector, {done.added} added, {done.removed} removed"
+                )
+        finally:
+            manager.close()
+    finally:
+        embedder.close()
+
+
+def _reconcile(manager: SSDataManager, model: str) -> Reconciled:
+    total = len(manager.scalars.embedded_ids(model_key(model), manager.embedder))
+    with tqdm(total=total, desc=model, unit="entry", disable=None) as bar:
+        return reconcile(manager.scalars, manager.vectors, model, manager.embedder, bar.update)
