@@ -185,7 +185,7 @@ def _recommended(
 ) -> dict[str, Point]:
     """Choose the thresholds: none under which too many hits are wrong in a language that was not taught."""
     points = curve.recommended(curves, wrong_share, wrong_share_in_one)
-    if OTHER in points and points[OTHER].wrong_share > wrong_share_in_one:
+    if OTHER in points and points[OTHER].likely_wrong_share > wrong_share:
         points[OTHER] = curves[OTHER].at(FORM_ONLY)
     # What differs in form only hits whatever the pairs say.
     return {name: curves[name].at(min(point.threshold, FORM_ONLY)) for name, point in points.items()}
@@ -242,7 +242,7 @@ def _logged(settings: Settings, models: Sequence[str]) -> Rated:
 
 def _print(name: str, curve_of: Rated, recommended: Point, wrong_share: float) -> None:
     print(f"\n{name}: {len(curve_of.same)} pairs, {int(curve_of.same.sum())} of them the same question\n")
-    aim = "for" if recommended.wrong_share <= wrong_share else "nearest to"
+    aim = "for" if recommended.likely_wrong_share <= wrong_share else "nearest to"
     print("| threshold | right | wrong | wrong share of hits (95 %) | found |")
     print("| --- | --- | --- | --- | --- |")
     for threshold in sorted({*curve.GRID, recommended.threshold}):

@@ -27,6 +27,11 @@ class Point:
 
     @property
     def wrong_share(self) -> float:
+        """Share of the hits that is wrong by the labels."""
+        return self.wrong / max(1, self.right + self.wrong)
+
+    @property
+    def likely_wrong_share(self) -> float:
         """Share of the hits that is wrong, by what is known of the labels."""
         return (self.wrong - self.mislabelled) / max(1, self.right + self.wrong)
 
@@ -71,8 +76,10 @@ class Rated:
         )
 
     def without_traps(self) -> "Rated":
-        """Return the other pairs."""
+        """Return the other pairs or, where there are hardly any, all."""
         kept = ~self.traps
+        if kept.sum() < LEAST_HITS:
+            return self
         return Rated(
             self.shares[kept], self.same[kept], self.suites[kept], self.mislabelled[kept], self.traps[kept]
         )
@@ -88,23 +95,26 @@ class Rated:
     def allowed(self, most_wrong: float, most_wrong_in_one: float) -> list[Point]:
         """Return the thresholds at which no more of the hits are wrong, in all and in any suite, rising."""
         points = [point for point in map(self.at, LIMITS) if point.right]
-        return [point for point in points if self._allowed(point, most_wrong, most_wrong_in_one)]
+        return [point for point in points if self.allows(point, most_wrong, most_wrong_in_one)]
 
     def cleanest(self) -> Point:
         """Return the threshold that leaves the smallest share of wrong hits; of several the highest."""
         points = [point for point in map(self.at, LIMITS) if point.right]
-        return min(points, key=lambda point: (point.wrong_share, -point.threshold), default=self.at(1.0))
+        return min(
+            points, key=lambda point: (point.likely_wrong_share, -point.threshold), default=self.at(1.0)
+        )
 
     def is_clean(self, threshold: float, most_wrong_in_one: float) -> bool:
         """Tell whether no more of the hits are wrong in any suite."""
         suites = [self.at(threshold, suite) for suite in np.unique(self.suites).tolist()]
         return all(
-            one.wrong_share <= most_wrong_in_one or one.right + one.wrong < LEAST_HITS_OF_ONE
+            one.likely_wrong_share <= most_wrong_in_one or one.right + one.wrong < LEAST_HITS_OF_ONE
             for one in suites
         )
 
-    def _allowed(self, point: Point, most_wrong: float, most_wrong_in_one: float) -> bool:
-        if point.wrong and point.wrong_share > most_wrong and point.right + point.wrong >= LEAST_HITS:
+    def allows(self, point: Point, most_wrong: float, most_wrong_in_one: float) -> bool:
+        """Tell whether no more of the hits are wrong, in all and in any suite."""
+        if point.wrong and point.likely_wrong_share > most_wrong and point.right + point.wrong >= LEAST_HITS:
             return False
         return self.is_clean(point.threshold, most_wrong_in_one)
 

@@ -60,7 +60,8 @@ def _made_strict(seen: Sequence[Seen], tables: dict[str, Any]) -> dict[str, Any]
             "base": round(float(tables["base"] - shift), DIGITS),
             "unread": [unread, round(float(base - shift), DIGITS)],
         }
-        if rated(seen, LanguageModel(lowered)).without_traps().is_clean(HALF, WRONG_AT_HALF):
+        curve = rated(seen, LanguageModel(lowered)).without_traps()
+        if curve.allows(curve.at(HALF), WRONG_AT_HALF, WRONG_AT_HALF):
             break
     return lowered | {"reaching": _reaching(seen, lowered)}
 
