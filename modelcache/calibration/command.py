@@ -184,9 +184,11 @@ def _recommended(
     curves: Mapping[str, Rated], wrong_share: float, wrong_share_in_one: float
 ) -> dict[str, Point]:
     """Choose the thresholds: none under which too many hits are wrong in a language that was not taught."""
-    points = curve.recommended(curves, wrong_share, wrong_share_in_one)
-    if OTHER in points and points[OTHER].likely_wrong_share > wrong_share:
-        points[OTHER] = curves[OTHER].at(FORM_ONLY)
+    taught = {name: one for name, one in curves.items() if name != OTHER}
+    points = curve.recommended(taught, wrong_share, wrong_share_in_one) if taught else {}
+    if OTHER in curves:
+        [alone] = curve.recommended({OTHER: curves[OTHER]}, wrong_share, wrong_share_in_one).values()
+        points[OTHER] = alone if alone.likely_wrong_share <= wrong_share else curves[OTHER].at(FORM_ONLY)
     # What differs in form only hits whatever the pairs say.
     return {name: curves[name].at(min(point.threshold, FORM_ONLY)) for name, point in points.items()}
 
