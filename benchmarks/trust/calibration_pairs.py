@@ -1,6 +1,7 @@
 """Write the labelled pairs that the shipped calibration is fitted to: ``--to FOLDER``.
 
-Of the dev sets those that were neither taught nor are asked by any benchmark; minimal pairs of another seed
+Of the dev sets those that were neither taught nor are asked by any benchmark, and that the slot tables were
+not made on; minimal pairs of another seed
 than the taught ones; our own cases; and the published ones that are at hand.
 """
 
@@ -32,7 +33,7 @@ def main() -> int:
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     for language, file in FILES.items():
-        pairs = dev_pairs(data, language, Split.is_fitted)
+        pairs = dev_pairs(data, language, Split.is_unseen_and_fitted)
         random.Random(SEED).shuffle(pairs)
         write(folder / file.replace(".tsv", ".jsonl"), pairs[:MOST])
     made = contrasts([], CONTRASTS, SEED)

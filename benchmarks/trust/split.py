@@ -37,6 +37,10 @@ class Split:
         """Tell what a decision may be fitted on: neither taught nor asked."""
         return not self.is_asked(pair) and share_of(self.component(pair)) >= self._taught
 
+    def is_unseen_and_fitted(self, pair: Pair) -> bool:
+        """Tell the part of it that the slot tables were not made on, so that the rules flatter no figure."""
+        return self.is_fitted(pair) and self.component(pair) not in self._tuned
+
     def is_asked(self, pair: Pair) -> bool:
         """Tell what is only asked; what the slot tables were made on has been seen already, and never is."""
         component = self.component(pair)
