@@ -12,7 +12,6 @@ from modelcache.calibration.command import fitted
 from modelcache.calibration.pairs import LabelledPair
 from modelcache.calibration.reading import see
 from modelcache.embedding.base import Embedder, Embeddings
-from modelcache.embedding.e5 import E5Embedder
 from modelcache.settings import Settings, load_settings
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
@@ -58,12 +57,9 @@ def calibrated(data: Path, embedder: Embedder, path: Path) -> Path:
             LabelledPair(pair.cached, pair.asked, pair.same) for pair in of_language if split.is_fitted(pair)
         ]
     slot_guard = SlotGuard.from_settings(load_settings("demo", {}))
-    taught = E5Embedder()
-    taught.open()
-    reader = ParaphraseReader(taught)
+    reader = ParaphraseReader()
     reader.open()
     tables = fitted(see(suites, embedder, slot_guard, reader), embedder.name, reader.name, WRONG_SHARES)
     reader.close()
-    taught.close()
     path.write_text(json.dumps(tables), encoding="utf-8")
     return path

@@ -30,8 +30,6 @@ WRONG_SHARE_IN_ONE = 0.06
 LEAST_PAIRS = 500
 LEAST_PAIRS_OF_A_LANGUAGE = 200
 SETTING = "similarity_threshold"
-# For the states of some 30,000 questions.
-STATES_BYTES = 512 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,13 +132,11 @@ def _of_pairs(
     slot_guard = SlotGuard.from_settings(settings)
     # Whatever embedder searches, the decision is by the cosine of this one.
     embedder = E5Embedder(settings.embedding_threads, settings.e5_path)
-    reader = ParaphraseReader(embedder, settings.embedding_threads, settings.reader_path)
+    reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
     shares = asked.wrong_share, asked.wrong_share_in_one
     embedder.open()
     try:
         reader.open()
-        # A text is embedded first and read afterwards.
-        embedder.remember_states(STATES_BYTES)
         seen = see(
             suites, embedder, slot_guard, reader, dict(asked.mislabelled), {path.stem for path in asked.traps}
         )

@@ -57,15 +57,14 @@ def open_confidence(settings: "Settings", embedder: Embedder) -> Confidence | No
     path = settings.calibration or SHIPPED
     tables = read_tables(path)
     with ExitStack() as opened:
-        if isinstance(embedder, E5Embedder) and embedder.name == tables["embedder"]:
-            taught = embedder
-        else:
+        reader = ParaphraseReader(settings.embedding_threads, settings.reader_path)
+        opened.callback(reader.close)
+        reader.open()
+        taught: Embedder = embedder
+        if embedder.name != tables["embedder"]:
             taught = E5Embedder(settings.embedding_threads)
             opened.callback(taught.close)
             taught.open()
-        reader = ParaphraseReader(taught, settings.embedding_threads, settings.reader_path)
-        opened.callback(reader.close)
-        reader.open()
         for kind, fitted, used in (
             ("embedder", tables["embedder"], taught.name),
             ("reader", tables["reader"], reader.name),

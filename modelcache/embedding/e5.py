@@ -4,15 +4,11 @@ The encoder is an 8-bit graph that lies in ``model/e5``; the word vectors stay w
 them, mapped, and are read as they are needed.
 """
 
-import threading
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from cachetools import LRUCache
-from numpy.typing import NDArray
 
 from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
 from modelcache.embedding.e5_inputs import E5Inputs
@@ -31,14 +27,7 @@ UNTAUGHT = "e5-untaught"
 ENCODER = "encoder.onnx"
 INPUT = "states"
 OUTPUT = "mean"
-# The states behind so many layers are what a reader takes of a text. Those behind them are its own, since
-# there the tokens of two texts look at each other.
-LAYERS_OF_ONE_TEXT = 8
-LOWER = f"{LAYERS_OF_ONE_TEXT - 1}.out"
 
-# What remembered states take beside their numbers: the text, an array's header, the slots of two dicts.
-STATES_ENTRY = 600
-States = NDArray[np.float16]
 
 # The vectors that are kept beside the graph were made on another machine, maybe of another kind.
 LEAST_LIKE_KEPT = 0.9995
@@ -73,8 +62,6 @@ class E5Embedder(Embedder):
         self._folder = folder or shipped_folder(self.weights)
         self.parallel = usable_cores()
         self._session: OnnxSession | None = None
-        self._lock = threading.Lock()
-        self._remembered: LRUCache[str, States] = LRUCache(0)
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "E5Embedder":
@@ -98,35 +85,6 @@ class E5Embedder(Embedder):
             raise EmbeddingError("the e5 embedder returned a vector that is not finite")
         return vectors
 
-    def remember_states(self, size: int) -> None:
-        """Keep the states of the texts embedded last, in so many bytes; ConfigError if the graph has none."""
-        if self._session is None or LOWER not in self._session.outputs:
-            raise ConfigError(f"the graph in {self._folder} gives no states that a reader could take")
-        self._remembered = LRUCache(size, getsizeof=lambda states: states.nbytes + STATES_ENTRY)
-
-    def ids(self, text: str) -> list[int]:
-        """Return the ids of the tokens of which ``states`` gives the states."""
-        return list(chain.from_iterable(self._inputs.windows(clean(text, self.max_chars))))
-
-    def states(self, text: str) -> States:
-        """Return the states of a text's tokens behind the lower layers, float16 (tokens, 384).
-
-        Those of a text that was embedded lately are remembered.
-        """
-        session = self._session
-        if session is None:
-            raise EmbeddingError("the e5 embedder is not open")
-        with self._lock:
-            known = self._remembered.get(text)
-        if known is None:
-            windows = self._inputs.windows(clean(text, self.max_chars))
-            found = [
-                session.run({INPUT: self._inputs.states(ids)}, [LOWER], only_these=True)[0][0]
-                for ids in windows
-            ]
-            known = self._remember(text, np.concatenate(found))
-        return known
-
     def unknown_tokens(self, text: str) -> list[tuple[int, int]]:
         if self._session is None:
             raise EmbeddingError("the e5 embedder is not open")
@@ -135,28 +93,16 @@ class E5Embedder(Embedder):
     def close(self) -> None:
         """Let the weights go."""
         self._session = None
-        self._remembered.clear()
 
     def _mean(self, session: OnnxSession, text: str) -> Floats:
         """Return the mean over the tokens of all windows, float32 (384,)."""
         windows = self._inputs.windows(clean(text, self.max_chars))
-        if len(windows) == 1 and self._remembered.maxsize:
-            mean, lower = session.run({INPUT: self._inputs.states(windows[0])}, [OUTPUT, LOWER])
-            self._remember(text, lower[0])
-            first: Floats = mean[0]
-            return first
         means: list[Floats] = [
             session.run({INPUT: self._inputs.states(ids)}, [OUTPUT])[0][0] for ids in windows
         ]
-        return means[0] if len(means) == 1 else average(means, [len(ids) for ids in windows])
-
-    def _remember(self, text: str, found: Floats) -> States:
-        """Round the states, so that it does not matter whether they are remembered or computed."""
-        states = found.astype(np.float16)
-        if states.nbytes + STATES_ENTRY <= self._remembered.maxsize:
-            with self._lock:
-                self._remembered[text] = states
-        return states
+        if len(means) == 1:
+            return means[0]
+        return average(means, [len(ids) for ids in windows])
 
     def _check(self, about: About) -> None:
         """Embed what is kept: a processor on which 8-bit products overflow would give other vectors."""

@@ -46,8 +46,6 @@ class OnnxSession:
         # A thread that spins for more work takes a core from whoever serves the requests.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._failures = _failures(runtime)
-        self._only_these = runtime.RunOptions()
-        self._only_these.only_execute_path_to_fetches = True
         try:
             self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except self._failures as exc:
@@ -60,16 +58,10 @@ class OnnxSession:
         self.inputs: tuple[str, ...] = tuple(self.input_types)
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
 
-    def run(
-        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str], only_these: bool = False
-    ) -> list[NDArray[np.float32]]:
-        """Return the named outputs; EmbeddingError when the graph fails on these inputs.
-
-        ``only_these``: nothing else is computed, which is for a part of the graph.
-        """
-        options = self._only_these if only_these else None
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Return the named outputs; EmbeddingError when the graph fails on these inputs."""
         try:
-            found: list[NDArray[np.float32]] = self._session.run(outputs, inputs, options)
+            found: list[NDArray[np.float32]] = self._session.run(outputs, inputs)
         except self._failures as exc:
             raise EmbeddingError("the ONNX graph failed on a text") from exc
         return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from marisa_trie import Trie
 
-from modelcache.embedding.e5 import ENCODER, INPUT, LOWER, OUTPUT, E5Embedder
+from modelcache.embedding.e5 import ENCODER, INPUT, OUTPUT, E5Embedder
 from modelcache.embedding.e5_inputs import IDS, LONGEST_PIECE, TRIE, E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.errors import ConfigError
@@ -44,35 +44,25 @@ def build(folder: Path, float32: bool = False) -> str:
     weights = E5Weights(wheel_file())
     folder.mkdir(parents=True, exist_ok=True)
     write_pieces(weights, folder)
-    encoder, inputs = encoder_of(weights), E5Inputs(weights, folder)
-    return write_embedder(folder, "e5-small", encoder, inputs, float32, is_read=False)
+    return write_embedder(folder, "e5-small", encoder_of(weights), E5Inputs(weights, folder), float32)
 
 
 def write_embedder(
-    folder: Path,
-    name: str,
-    encoder: "Encoder",
-    inputs: E5Inputs,
-    float32: bool = False,
-    is_read: bool = True,
+    folder: Path, name: str, encoder: "Encoder", inputs: E5Inputs, float32: bool = False
 ) -> str:
-    """Write the graph and what is said of it; returns the name that its vectors go by.
-
-    ``is_read``: the graph also gives the states that a reader takes.
-    """
+    """Write the graph and what is said of it; returns the name that its vectors go by."""
     try:
-        from modelcache.model_building.encoder import FIRST, graph
+        from modelcache.model_building.encoder import graph
         from modelcache.model_building.smoothing import sample_texts, shown_states, smoothing
     except ImportError as exc:
         raise ConfigError(f"to build a graph needs the package {exc.name!r}") from exc
     folder.mkdir(parents=True, exist_ok=True)
     factors = None
     if not float32:
-        sources = shown_states(encoder.layers, FIRST)
-        shown = graph(encoder, INPUT, OUTPUT, shown=sources)
+        shown = graph(encoder, INPUT, OUTPUT, shown=shown_states(encoder))
         windows = (ids for text in sample_texts() for ids in inputs.windows(text))
-        factors = smoothing(encoder.layers, FIRST, shown, ({INPUT: inputs.states(ids)} for ids in windows))
-    made = graph(encoder, INPUT, OUTPUT, factors, [LOWER] if is_read else [])
+        factors = smoothing(encoder, shown, ({INPUT: inputs.states(ids)} for ids in windows))
+    made = graph(encoder, INPUT, OUTPUT, factors)
     write(folder / ENCODER, made)
     digest = sha256(made).hexdigest()
     named = f"{name}-{'float32' if float32 else 'int8'}-{VERSION}-{digest[:8]}"

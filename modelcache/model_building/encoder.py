@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from modelcache.errors import ConfigError
-from modelcache.similarity_evaluation.paraphrase import APART, AVERAGING, LOGIT, STATES
 
 Floats = NDArray[np.float32]
 
@@ -20,7 +19,6 @@ OPSET = 18
 # The oldest file format that has what is used here.
 IR_VERSION = 9
 MICROSOFT = "com.microsoft"
-FIRST = "first"
 # 7 bits: two products of an unsigned and a signed byte are added in 16 bits on processors without VNNI, and
 # do not overflow with these. So the sums are the same integers on every processor.
 LARGEST = 63
@@ -64,17 +62,6 @@ class Encoder:
     epsilon: float
 
 
-@dataclass(frozen=True, slots=True)
-class PairEncoder:
-    """Layers over the states of two texts at once, where tokens look at those of both."""
-
-    layers: Sequence[Layer]
-    apart: Floats
-    """What is added to the attention between tokens of different texts, (layers, heads)."""
-    heads: int
-    epsilon: float
-
-
 def graph(
     encoder: Encoder,
     source: str,
@@ -91,59 +78,47 @@ def graph(
     outputs, by the names of ``matrix_inputs``.
     """
     made = _Graph(smoothing, encoder.epsilon)
-    state = made.norm(source, encoder.first_norm, FIRST)
-    for number, layer in enumerate(encoder.layers):
-        state = made.layer(state, layer, f"{number}", encoder.heads)
+    state = made.encode(source, encoder)
     made.node("ReduceMean", [state, made.integers("axes", [1])], [target], keepdims=0)
     hidden = len(encoder.first_norm.scale)
     return made.serialised({source: [1, "tokens", hidden]}, {target: [1, hidden]}, shown)
 
 
 def pair_graph(
-    encoder: PairEncoder,
+    encoder: Encoder,
     head: Linear,
+    source: str,
+    averaging: str,
+    target: str,
     smoothing: Mapping[str, Floats] | None = None,
     shown: Sequence[str] = (),
 ) -> bytes:
-    """Return the graph that maps a pair to its logit, (1, 1, 1).
+    """Return the graph that maps a pair's ``source`` (1, tokens, hidden) to the logit ``target`` (1, 1).
 
-    It takes the states of both texts' tokens, one after the other (1, tokens, hidden), the weights by which
-    those of each text are averaged (1, 2, tokens), and 1 for two tokens of different texts, 0 for two of the
-    same (1, 1, tokens, tokens). The head is given the sum of both means, their absolute difference and their
-    product, so that neither text is the first.
+    ``averaging`` (1, 2, tokens) are the weights by which the two questions' states are averaged. The head
+    is given both means, their absolute difference and their product.
     """
     made = _Graph(smoothing, encoder.epsilon)
-    state = STATES
-    for number, layer in enumerate(encoder.layers):
-        weights = made.constant(f"{number}.apart", encoder.apart[number].reshape(1, -1, 1, 1))
-        made.node("Mul", [APART, weights], [f"{number}.added"])
-        state = made.layer(state, layer, f"{number}", encoder.heads, f"{number}.added")
-    made.node("MatMul", [AVERAGING, state], ["means"])
+    state = made.encode(source, encoder)
+    made.node("MatMul", [averaging, state], ["means"])
     made.node("Split", ["means", made.integers("one each", [1, 1])], ["one", "other"], axis=1)
-    made.node("Add", ["one", "other"], ["sum"])
     made.node("Sub", ["one", "other"], ["signed"])
     made.node("Abs", ["signed"], ["difference"])
     made.node("Mul", ["one", "other"], ["product"])
-    made.node("Concat", ["sum", "difference", "product"], ["seen"], axis=2)
+    made.node("Concat", ["one", "other", "difference", "product"], ["seen"], axis=2)
     made.node("MatMul", ["seen", made.constant("head", head.weight.T)], ["weighed"])
-    made.node("Add", ["weighed", made.constant("base", head.bias)], [LOGIT])
-    hidden = encoder.layers[0].attended.weight.shape[0]
-    taken = {
-        STATES: [1, "tokens", hidden],
-        AVERAGING: [1, 2, "tokens"],
-        APART: [1, 1, "tokens", "tokens"],
-    }
-    return made.serialised(taken, {LOGIT: [1, 1, 1]}, shown)
+    made.node("Add", ["weighed", made.constant("base", head.bias)], [target])
+    hidden = len(encoder.first_norm.scale)
+    return made.serialised(
+        {source: [1, "tokens", hidden], averaging: [1, 2, "tokens"]}, {target: [1, 1, 1]}, shown
+    )
 
 
-def matrix_inputs(layers: Sequence[Layer], source: str) -> dict[str, tuple[str, Floats]]:
-    """Return, by the name of each matrix, the name of what goes into it in the graph, and its weights.
-
-    ``source`` is what goes into the first layer: ``FIRST`` in the graph of a text, ``STATES`` in a pair's.
-    """
+def matrix_inputs(encoder: Encoder) -> dict[str, tuple[str, Floats]]:
+    """Return, by the name of each matrix, the name of what goes into it in the graph, and its weights."""
     found: dict[str, tuple[str, Floats]] = {}
-    before = source
-    for number, layer in enumerate(layers):
+    before = "first"
+    for number, layer in enumerate(encoder.layers):
         name = f"{number}"
         found |= {
             f"{name}.qkv": (before, layer.queries_keys_values.weight),
@@ -151,13 +126,8 @@ def matrix_inputs(layers: Sequence[Layer], source: str) -> dict[str, tuple[str, 
             f"{name}.widened": (f"{name}.attention", layer.widened.weight),
             f"{name}.narrowed": (f"{name}.active", layer.narrowed.weight),
         }
-        before = states_behind(name)
+        before = f"{name}.out"
     return found
-
-
-def states_behind(layer: int | str) -> str:
-    """Return the name of the states that a layer gives, (1, tokens, hidden)."""
-    return f"{layer}.out"
 
 
 class _Graph:
@@ -196,23 +166,23 @@ class _Graph:
             self.node("LayerNormalization", [state, *weights], [name], epsilon=self._epsilon)
         return name
 
-    def layer(self, state: str, layer: Layer, name: str, heads: int, added: str = "") -> str:
-        """Add a layer behind ``state``, and return the name of its states.
-
-        ``added`` names what is added to the attention, (1, heads, tokens, tokens).
-        """
-        hidden = layer.attended.weight.shape[0]
-        mixed = self.linear(state, layer.queries_keys_values, f"{name}.qkv")
-        parts = [f"{name}.{part}" for part in ("queries", "keys", "values")]
-        self.node("Split", [mixed, self.integers(f"{name}.sizes", [hidden] * 3)], parts, axis=-1)
-        taken = [*parts, "", "", added] if added else parts
-        self.node("MultiHeadAttention", taken, [f"{name}.context"], MICROSOFT, num_heads=heads)
-        attended = self.linear(f"{name}.context", layer.attended, f"{name}.attended")
-        state = self.norm(state, layer.attention_norm, f"{name}.attention", added=attended)
-        widened = self.linear(state, layer.widened, f"{name}.widened")
-        self.node("Gelu", [widened], [f"{name}.active"], MICROSOFT)
-        narrowed = self.linear(f"{name}.active", layer.narrowed, f"{name}.narrowed")
-        return self.norm(state, layer.norm, states_behind(name), added=narrowed)
+    def encode(self, source: str, encoder: Encoder) -> str:
+        """Add the layers behind ``source``, and return the name of the last one's states."""
+        hidden = len(encoder.first_norm.scale)
+        state = self.norm(source, encoder.first_norm, "first")
+        for number, layer in enumerate(encoder.layers):
+            name = f"{number}"
+            mixed = self.linear(state, layer.queries_keys_values, f"{name}.qkv")
+            parts = [f"{name}.{part}" for part in ("queries", "keys", "values")]
+            self.node("Split", [mixed, self.integers(f"{name}.sizes", [hidden] * 3)], parts, axis=-1)
+            self.node("MultiHeadAttention", parts, [f"{name}.context"], MICROSOFT, num_heads=encoder.heads)
+            attended = self.linear(f"{name}.context", layer.attended, f"{name}.attended")
+            state = self.norm(state, layer.attention_norm, f"{name}.attention", added=attended)
+            widened = self.linear(state, layer.widened, f"{name}.widened")
+            self.node("Gelu", [widened], [f"{name}.active"], MICROSOFT)
+            narrowed = self.linear(f"{name}.active", layer.narrowed, f"{name}.narrowed")
+            state = self.norm(state, layer.norm, f"{name}.out", added=narrowed)
+        return state
 
     def linear(self, state: str, linear: Linear, name: str) -> str:
         bias = self.constant(f"{name}.bias", linear.bias)
@@ -260,61 +230,44 @@ def to_8_bits(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
 
 
 def read_encoder(path: Path, heads: int, epsilon: float) -> Encoder:
-    """Return the encoder of a graph that ``graph`` made, its weights as they were rounded.
+    """Return the encoder of a graph that ``graph`` or ``pair_graph`` made, its weights as they were rounded.
 
     Raises ConfigError where the file is no such graph.
     """
-    constants = _Constants(path)
-    return Encoder(constants.norm(FIRST), constants.layers(), heads, epsilon)
+    try:
+        constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
 
+        def norm(name: str) -> Norm:
+            return Norm(constants[f"{name}.scale"].copy(), constants[f"{name}.shift"].copy())
 
-def read_pair_encoder(path: Path, epsilon: float) -> tuple[PairEncoder, Linear]:
-    """Return the layers and the head of a graph that ``pair_graph`` made; ConfigError where it is none."""
-    constants = _Constants(path)
-    layers = constants.layers()
-    apart = np.stack([constants[f"{number}.apart"].ravel() for number in range(len(layers))])
-    return PairEncoder(layers, apart, apart.shape[1], epsilon), Linear(
-        constants["head"].T.copy(), constants["base"].copy()
-    )
+        def linear(name: str) -> Linear:
+            weight = constants[f"{name}.weight"].T.astype(np.float32)
+            if f"{name}.scales" in constants:
+                # The factors are kept as what the inputs are multiplied by.
+                weight = weight * constants[f"{name}.scales"][:, None] * constants[f"{name}.factors"]
+            return Linear(weight, constants[f"{name}.bias"].copy())
 
-
-class _Constants:
-    """The weights of a graph by their names."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._of = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
-        except (OSError, DecodeError) as exc:
-            raise ConfigError(f"{path} is no graph that was built here") from exc
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        try:
-            found: NDArray[Any] = self._of[name]
-            return found
-        except KeyError as exc:
-            raise ConfigError(f"{self._path} is no graph that was built here") from exc
-
-    def layers(self) -> list[Layer]:
-        count = sum(name.endswith(".qkv.bias") for name in self._of)
-        return [
+        count = sum(name.endswith(".qkv.bias") for name in constants)
+        layers = [
             Layer(
-                self.linear(f"{number}.qkv"),
-                self.linear(f"{number}.attended"),
-                self.norm(f"{number}.attention"),
-                self.linear(f"{number}.widened"),
-                self.linear(f"{number}.narrowed"),
-                self.norm(states_behind(number)),
+                linear(f"{number}.qkv"),
+                linear(f"{number}.attended"),
+                norm(f"{number}.attention"),
+                linear(f"{number}.widened"),
+                linear(f"{number}.narrowed"),
+                norm(f"{number}.out"),
             )
             for number in range(count)
         ]
+        return Encoder(norm("first"), layers, heads, epsilon)
+    except (OSError, DecodeError, KeyError) as exc:
+        raise ConfigError(f"{path} is no graph that was built here") from exc
 
-    def norm(self, name: str) -> Norm:
-        return Norm(self[f"{name}.scale"].copy(), self[f"{name}.shift"].copy())
 
-    def linear(self, name: str) -> Linear:
-        weight = self[f"{name}.weight"].T.astype(np.float32)
-        if f"{name}.scales" in self._of:
-            # The factors are kept as what the inputs are multiplied by.
-            weight = weight * self[f"{name}.scales"][:, None] * self[f"{name}.factors"]
-        return Linear(weight, self[f"{name}.bias"].copy())
+def read_head(path: Path) -> Linear:
+    """Return the head of a graph that ``pair_graph`` made; ConfigError where the file is no such graph."""
+    try:
+        constants = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
+        return Linear(constants["head"].T.copy(), constants["base"].copy())
+    except (OSError, DecodeError, KeyError) as exc:
+        raise ConfigError(f"{path} is no graph that was built here") from exc

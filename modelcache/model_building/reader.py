@@ -3,20 +3,27 @@
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from modelcache.embedding.e5 import E5Embedder
-from modelcache.model_building.encoder import Linear, PairEncoder, pair_graph
+from numpy.typing import NDArray
+
+from modelcache.embedding.e5_inputs import E5Inputs
+from modelcache.model_building.encoder import Encoder, Linear, pair_graph
 from modelcache.model_building.files import describe, write
 from modelcache.model_building.smoothing import sample_texts, shown_states, smoothing
 from modelcache.similarity_evaluation.paraphrase import (
+    AVERAGING,
     GRAPH,
-    STATES,
+    INPUT,
+    MOST_TOKENS,
+    OUTPUT,
     ParaphraseReader,
+    arranged,
+    averaging,
     kept_pair,
-    pair_inputs,
 )
 
-VERSION = 2
+VERSION = 1
 KEPT = (
     ("How do I reset my password?", "what is the way to reset my password"),
     ("怎么重置密码？", "如何重置密码"),
@@ -25,28 +32,34 @@ KEPT = (
 
 
 def write_reader(
-    folder: Path, encoder: PairEncoder, head: Linear, embedder: E5Embedder, float32: bool = False
+    folder: Path, encoder: Encoder, head: Linear, inputs: E5Inputs, float32: bool = False
 ) -> str:
-    """Write the graph and what is said of it, for the states of an open embedder; returns its name."""
+    """Write the graph and what is said of it; returns its name."""
     folder.mkdir(parents=True, exist_ok=True)
     factors = None
     if not float32:
-        sources = [name for name in shown_states(encoder.layers, STATES) if name != STATES]
-        shown = pair_graph(encoder, head, shown=sources)
+        shown = pair_graph(encoder, head, INPUT, AVERAGING, OUTPUT, shown=shown_states(encoder))
+        texts = sample_texts()
         # Each with the next: what the two say matters little to how large the states get.
-        states = pairwise([embedder.states(text) for text in sample_texts()])
-        factors = smoothing(encoder.layers, STATES, shown, (pair_inputs(*pair) for pair in states))
-    made = pair_graph(encoder, head, factors)
+        pairs = pairwise(texts)
+        factors = smoothing(encoder, shown, (_read(inputs, pair) for pair in pairs))
+    made = pair_graph(encoder, head, INPUT, AVERAGING, OUTPUT, factors)
     write(folder / GRAPH, made)
     digest = sha256(made).hexdigest()
     name = f"reader-{'float32' if float32 else 'int8'}-{VERSION}-{digest[:8]}"
     describe(folder, name, digest, {})
-    describe(folder, name, digest, _kept(folder, embedder))
+    describe(folder, name, digest, _kept(folder))
     return name
 
 
-def _kept(folder: Path, embedder: E5Embedder) -> dict[str, list[float]]:
-    reader = ParaphraseReader(embedder, folder=folder)
+def _read(inputs: E5Inputs, texts: tuple[str, str]) -> dict[str, NDArray[Any]]:
+    asked, cached = texts
+    pair = arranged(inputs, inputs.tokens(asked), inputs.tokens(cached), MOST_TOKENS)
+    return {INPUT: inputs.states(pair.ids), AVERAGING: averaging(pair)}
+
+
+def _kept(folder: Path) -> dict[str, list[float]]:
+    reader = ParaphraseReader(folder=folder)
     reader.open()
     try:
         read = [reader.log_odds(*pair) for pair in KEPT]

@@ -1,6 +1,6 @@
 """How large what goes into each matrix gets, and what it is divided by before it is rounded."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from modelcache.embedding.base import usable_cores
 from modelcache.embedding.onnx_session import OnnxSession
-from modelcache.model_building.encoder import Floats, Layer, matrix_inputs
+from modelcache.model_building.encoder import Encoder, Floats, matrix_inputs
 
 SAMPLE = Path(__file__).with_name("sample.txt")
 # How much of the unevenness goes from the inputs into the weights. Of 0.5 to 0.85, the nearest to float32.
@@ -18,36 +18,30 @@ STRENGTH = 0.75
 LEAST = 1e-5
 
 
-def shown_states(layers: Sequence[Layer], source: str) -> list[str]:
-    """Return the names of all that goes into a matrix, which a graph must show for ``smoothing``.
-
-    ``source`` is what goes into the first layer.
-    """
-    return list(dict.fromkeys(taken for taken, _ in matrix_inputs(layers, source).values()))
+def shown_states(encoder: Encoder) -> list[str]:
+    """Return the names of all that goes into a matrix, which a graph must show for ``smoothing``."""
+    return list(dict.fromkeys(source for source, _ in matrix_inputs(encoder).values()))
 
 
 def smoothing(
-    layers: Sequence[Layer], source: str, graph: bytes, samples: Iterable[Mapping[str, NDArray[Any]]]
+    encoder: Encoder, graph: bytes, samples: Iterable[Mapping[str, NDArray[Any]]]
 ) -> dict[str, Floats]:
     """Return what each input of each matrix is divided by, from how large it gets in sample inputs.
 
     ``graph`` is in float32 and shows the states of ``shown_states``.
     """
-    shown = shown_states(layers, source)
+    shown = shown_states(encoder)
     largest = {name: np.full(1, LEAST, np.float32) for name in shown}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         path.write_bytes(graph)
         session = OnnxSession(path, usable_cores())
         for sample in samples:
-            named = [name for name in shown if name not in sample]
-            states = {**sample, **dict(zip(named, session.run(sample, named), strict=True))}
-            for name in shown:
-                state = states[name]
+            for name, state in zip(shown, session.run(sample, shown), strict=True):
                 largest[name] = np.maximum(largest[name], np.abs(state[0]).max(axis=0))
     return {
-        name: _factors(largest[taken], np.abs(weight).max(axis=0))
-        for name, (taken, weight) in matrix_inputs(layers, source).items()
+        name: _factors(largest[source], np.abs(weight).max(axis=0))
+        for name, (source, weight) in matrix_inputs(encoder).items()
     }
 
 

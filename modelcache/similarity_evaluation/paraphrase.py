@@ -1,8 +1,4 @@
-"""A model that reads both questions at once, and says whether one answer serves both.
-
-Each text goes alone through the lower layers of the embedder, and both together through further ones
-(PreTTR, MacAvaney et al. 2020, arXiv 2004.14255). So what the embedder has computed is not computed again.
-"""
+"""A model that reads both questions at once, and says whether one answer serves both."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,86 +7,76 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcache.embedding.e5 import E5Embedder, States
+from modelcache.embedding.e5_inputs import E5Inputs
+from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.embedding.onnx_session import OnnxSession, threads_of_a_text
 from modelcache.embedding.shipped import About, checked, shipped_folder
+from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError
 
 FOLDER = "reader"
 GRAPH = "reader.onnx"
-STATES = "states"
+INPUT = "states"
 AVERAGING = "averaging"
-APART = "apart"
-LOGIT = "logit"
+OUTPUT = "logit"
 # What surrounds a difference in two long texts, in tokens on each side: enough to understand it by.
 SURROUNDINGS = 24
 # A pair that differs in more than this is not read, so that a question never waits long.
 MOST_TOKENS = 320
 MAX_CHARS = 4096
-# For the states of some 1,500 questions.
-REMEMBERED_BYTES = 24 << 20
 BETWEEN = "\t"
 # In log-odds: rounding to 8 bits moves a logit by about a tenth.
 FURTHEST_FROM_KEPT = 0.5
 
-Inputs = dict[str, NDArray[np.float32]]
 
+class Arranged(NamedTuple):
+    """The tokens of a pair as they are read: ``<s> asked </s> </s> cached </s>``."""
 
-class Parts(NamedTuple):
-    """Which tokens of two texts are read."""
-
-    one: slice
-    other: slice
+    ids: list[int]
+    asked: tuple[int, int]
+    """Where the asked question's tokens start and end."""
+    cached: tuple[int, int]
     whole: bool
     """Whether all that differs is among them."""
 
 
-def parts(one: Sequence[int], other: Sequence[int], most: int) -> Parts:
-    """Choose the tokens that are read: of long texts what differs, and its surroundings."""
-    ours, theirs = slice(0, len(one)), slice(0, len(other))
-    if len(one) + len(other) > most:
-        ours, theirs = _differing(one, other)
-    whole = ours.stop - ours.start + theirs.stop - theirs.start <= most
+def arranged(inputs: E5Inputs, asked: Sequence[int], cached: Sequence[int], most: int) -> Arranged:
+    """Arrange two questions' tokens; what long ones begin and end with alike is cut to its surroundings."""
+    room = most - 4
+    if len(asked) + len(cached) > room:
+        asked, cached = _differing(asked, cached)
+    whole = len(asked) + len(cached) <= room
     if not whole:
-        ours, theirs = (
-            slice(place.start, min(place.stop, place.start + most // 2)) for place in (ours, theirs)
-        )
-    return Parts(ours, theirs, whole)
+        asked, cached = asked[: room // 2], cached[: room // 2]
+    begin, end = inputs.begin, inputs.end
+    ids = [begin, *asked, end, end, *cached, end]
+    start = len(asked) + 3
+    return Arranged(ids, (1, 1 + len(asked)), (start, start + len(cached)), whole)
 
 
-def pair_inputs(one: States, other: States) -> Inputs:
-    """Return what the graph takes for the states of two texts."""
-    ours, theirs = len(one), len(other)
-    averaging = np.zeros((1, 2, ours + theirs), np.float32)
-    averaging[0, 0, :ours] = 1 / max(1, ours)
-    averaging[0, 1, ours:] = 1 / max(1, theirs)
-    side = np.repeat([0.0, 1.0], [ours, theirs]).astype(np.float32)
-    apart = np.abs(side[:, None] - side[None, :])
-    return {
-        STATES: np.concatenate([one, other]).astype(np.float32)[None],
-        AVERAGING: averaging,
-        APART: apart[None, None],
-    }
+def averaging(pair: Arranged) -> NDArray[np.float32]:
+    """Return the weights that make the two means of the tokens' states, (1, 2, tokens)."""
+    weights = np.zeros((1, 2, len(pair.ids)), np.float32)
+    for row, (start, end) in enumerate((pair.asked, pair.cached)):
+        weights[0, row, start:end] = 1 / max(1, end - start)
+    return weights
 
 
 class ParaphraseReader:
     """Reads pairs of questions; safe to call from many threads."""
 
-    def __init__(self, embedder: E5Embedder, threads: int = 0, folder: Path | None = None) -> None:
-        """Take the embedder of which it reads the states, the threads of one pair, 0 for as many as are good,
-        and the folder of the graph.
-        """
-        self._embedder = embedder
+    def __init__(self, threads: int = 0, folder: Path | None = None) -> None:
+        """Take the threads of one pair, 0 for as many as are good, and the folder of the graph."""
         self._threads = threads_of_a_text(threads)
         self._folder = folder or shipped_folder(FOLDER)
         self._session: OnnxSession | None = None
         self.name = ""
 
     def open(self) -> None:
-        """Load the graph, beside an open embedder; ConfigError says in one sentence what is wrong with it."""
+        """Load the graph; ConfigError says in one sentence what is wrong with it."""
         about = checked(self._folder, GRAPH)
         self.name = about.name
-        self._embedder.remember_states(REMEMBERED_BYTES)
+        self._inputs = E5Inputs(E5Weights(wheel_file()))
         self._session = OnnxSession(self._folder / GRAPH, self._threads)
         self._check(about)
 
@@ -101,31 +87,25 @@ class ParaphraseReader:
     def log_odds(self, asked: str, cached: str) -> float | None:
         """Return what is to be added to the log-odds by the cosine; None for a pair too long to be read.
 
-        The order of the two does not matter.
+        The order of the two does not matter: the one that sorts first is read first.
         """
         if self._session is None:
             raise ConfigError("the reader is not open")
         if max(len(asked), len(cached)) > MAX_CHARS:
             return None
-        # In one order, since sums of rounded numbers depend on it in the last digit.
-        first, second = sorted((asked, cached))
-        read = parts(self._embedder.ids(first), self._embedder.ids(second), MOST_TOKENS)
-        if not read.whole:
+        first, second = sorted(self._inputs.tokens(clean(text, MAX_CHARS)) for text in (asked, cached))
+        pair = arranged(self._inputs, first, second, MOST_TOKENS)
+        if not pair.whole:
             return None
-        states = self._embedder.states(first)[read.one], self._embedder.states(second)[read.other]
-        return float(self._session.run(pair_inputs(*states), [LOGIT])[0].item())
+        inputs = {INPUT: self._inputs.states(pair.ids), AVERAGING: averaging(pair)}
+        return float(self._session.run(inputs, [OUTPUT])[0].item())
 
     def _check(self, about: About) -> None:
-        """Read what is kept: a processor on which 8-bit products overflow would give other numbers, and so
-        would the states of another embedder.
-        """
+        """Read what is kept: a processor on which 8-bit products overflow would give other numbers."""
         for pair, (kept,) in about.kept.items():
             found = self.log_odds(*pair.split(BETWEEN))
             if found is None or abs(found - kept) > FURTHEST_FROM_KEPT:
-                raise ConfigError(
-                    f"the graph in {self._folder} gives other numbers here: it is of another embedder, or of "
-                    "another kind of processor"
-                )
+                raise ConfigError(f"the graph in {self._folder} gives other numbers on this processor")
 
 
 def kept_pair(asked: str, cached: str) -> str:
@@ -133,12 +113,12 @@ def kept_pair(asked: str, cached: str) -> str:
     return f"{asked}{BETWEEN}{cached}"
 
 
-def _differing(one: Sequence[int], other: Sequence[int]) -> tuple[slice, slice]:
-    """Choose of two token lists what differs and its surroundings."""
+def _differing(one: Sequence[int], other: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """Cut two token lists to what differs and its surroundings."""
     shorter = min(len(one), len(other))
     same = next((place for place in range(shorter) if one[place] != other[place]), shorter)
     start = max(0, same - SURROUNDINGS)
     left = shorter - same
     ending = next((place for place in range(left) if one[-1 - place] != other[-1 - place]), left)
     cut = max(0, ending - SURROUNDINGS)
-    return slice(start, len(one) - cut), slice(start, len(other) - cut)
+    return one[start : len(one) - cut], other[start : len(other) - cut]

@@ -13,9 +13,9 @@ from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.embedding.shipped import shipped_folder
 from modelcache.model_building.e5 import encoder_of, write_embedder, write_pieces
-from modelcache.model_building.encoder import Encoder, Floats, read_encoder, read_pair_encoder
+from modelcache.model_building.encoder import Encoder, Floats, read_encoder, read_head
 from modelcache.model_building.reader import write_reader
-from modelcache.similarity_evaluation.paraphrase import FOLDER, GRAPH, REMEMBERED_BYTES
+from modelcache.similarity_evaluation.paraphrase import FOLDER, GRAPH
 from modelcache.training.command import (
     AFTER,
     ANEW,
@@ -31,7 +31,7 @@ from modelcache.training.embedder import EmbedderLesson, teach_embedder
 from modelcache.training.examples import Example
 from modelcache.training.figures import area_under_curve, draw_curve, found_at
 from modelcache.training.loop import Plan, Point, device
-from modelcache.training.reader import ReaderLesson, Text, teach_reader, untaught_reader
+from modelcache.training.reader import ReaderLesson, teach_reader
 
 NAME = "e5-small-taught"
 MOST_WRONG = 0.05
@@ -68,8 +68,7 @@ class Taught:
         return report
 
     def _embedder(self, lessons: Lessons, plan: Plan) -> tuple[Figures, Sequence[Point]]:
-        shipped = shipped_folder(TAUGHT) / ENCODER
-        encoder = encoder_of(self._weights) if self._anew else self._encoder(shipped)
+        encoder = self._encoder(shipped_folder(TAUGHT) / ENCODER)
         kept = lessons.kept
         before = _figures(kept, EmbedderLesson(encoder, self._inputs).to(device()).cosines)
         taught, points = teach_embedder(encoder, self._inputs, lessons.pairs, kept, plan)
@@ -81,41 +80,38 @@ class Taught:
         return {BEFORE: before, AFTER: after}, points
 
     def _reader(self, lessons: Lessons, plan: Plan) -> tuple[Figures, Sequence[Point]]:
+        encoder, head = self._encoder(shipped_folder(FOLDER) / GRAPH), None
+        if not self._anew:
+            head = read_head(shipped_folder(FOLDER) / GRAPH)
         kept = [*lessons.kept, *(replace(one, language=CONTRASTS) for one in lessons.kept_contrasts)]
         examples = [*lessons.pairs, *lessons.contrasts]
-        taught = self._folder / TAUGHT
-        folder = taught if (taught / ENCODER).is_file() else shipped_folder(TAUGHT)
-        embedder = E5Embedder(threads=1, folder=folder)
-        embedder.open()
-        texts = _texts(embedder, [*examples, *kept])
-        if self._anew:
-            encoder, head = untaught_reader(self._encoder(folder / ENCODER)), None
-        else:
-            encoder, head = read_pair_encoder(shipped_folder(FOLDER) / GRAPH, self._weights.epsilon)
-        before = _figures(kept, ReaderLesson(encoder, texts, head).to(device()).scores)
-        encoder, head, points = teach_reader(encoder, examples, kept, texts, plan, head)
-        write_reader(self._folder / FOLDER, encoder, head, embedder)
-        embedder.close()
-        after = _figures(kept, ReaderLesson(encoder, texts, head).to(device()).scores)
+        cosines = self._cosines([*examples, *kept])
+        before = _figures(kept, ReaderLesson(encoder, self._inputs, cosines, head).to(device()).scores)
+        taught, taught_head, points = teach_reader(encoder, self._inputs, examples, kept, cosines, plan, head)
+        write_reader(self._folder / FOLDER, taught, taught_head, self._inputs)
+        lesson = ReaderLesson(taught, self._inputs, cosines, taught_head).to(device())
+        after = _figures(kept, lesson.scores)
         return {BEFORE: before, AFTER: after}, points
 
-    def _encoder(self, graph: Path) -> Encoder:
-        return read_encoder(graph, self._weights.heads, self._weights.epsilon)
+    def _encoder(self, shipped: Path) -> Encoder:
+        if self._anew:
+            return encoder_of(self._weights)
+        return read_encoder(shipped, self._weights.heads, self._weights.epsilon)
 
-
-def _texts(embedder: E5Embedder, examples: Sequence[Example]) -> dict[str, Text]:
-    """Return what an open embedder gives for the texts of all pairs."""
-    texts = list(dict.fromkeys(text for one in examples for text in (one.asked, one.cached)))
-
-    def look(text: str) -> Text:
-        vector = embedder.embed([text])[0]
-        return Text(embedder.ids(text), embedder.states(text), vector)
-
-    # The states are remembered as a text is embedded: it is computed once.
-    embedder.remember_states(REMEMBERED_BYTES)
-    with ThreadPoolExecutor(embedder.parallel) as pool:
-        found = tqdm(pool.map(look, texts), total=len(texts), desc="embedding", disable=None)
-        return dict(zip(texts, found, strict=True))
+    def _cosines(self, examples: Sequence[Example]) -> dict[tuple[str, str], float]:
+        """Return the cosine of each pair by the embedder that was taught here or, where none was, in use."""
+        taught = self._folder / TAUGHT
+        embedder = E5Embedder(threads=1, folder=taught if (taught / ENCODER).is_file() else None)
+        embedder.open()
+        pairs = list(dict.fromkeys((one.asked, one.cached) for one in examples))
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        with ThreadPoolExecutor(embedder.parallel) as pool:
+            found = pool.map(lambda text: embedder.embed([text])[0], texts)
+            vectors = dict(
+                zip(texts, tqdm(found, total=len(texts), desc="embedding", disable=None), strict=True)
+            )
+        embedder.close()
+        return {pair: float(vectors[pair[0]] @ vectors[pair[1]]) for pair in pairs}
 
 
 def _figures(kept: Sequence[Example], score: Callable[[Sequence[Example]], Floats]) -> dict[str, float]:

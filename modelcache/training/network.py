@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelcache.model_building.encoder import Encoder, Floats, Layer, Linear, Norm, PairEncoder
+from modelcache.model_building.encoder import Encoder, Floats, Layer, Linear, Norm
 
 
 class TaughtEncoder(nn.Module):
@@ -48,34 +48,8 @@ class TaughtEncoder(nn.Module):
         return replace(self._like, layers=layers)
 
 
-class TaughtPairEncoder(nn.Module):
-    """The same computation as that of a pair's graph, over a batch of padded pairs."""
-
-    def __init__(self, encoder: PairEncoder) -> None:
-        super().__init__()
-        self._like = encoder
-        self.layers = nn.ModuleList(_TaughtLayer(layer, encoder) for layer in encoder.layers)
-        self.apart = nn.Parameter(torch.from_numpy(encoder.apart.copy()))
-
-    def forward(self, states: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Return the states behind the last layer, (pairs, tokens, hidden).
-
-        The masks tell the tokens of the first and of the second text, (pairs, tokens).
-        """
-        apart = (first[:, :, None] != first[:, None, :]).to(states.dtype)
-        unseen = torch.zeros_like(apart).masked_fill(~(first | second)[:, None, :], -torch.inf)
-        for layer, added in zip(self.layers, self.apart, strict=True):
-            states = layer(states, unseen[:, None] + apart[:, None] * added[None, :, None, None])
-        return states
-
-    def encoder(self) -> PairEncoder:
-        """Return the weights as they are now."""
-        layers = [cast(_TaughtLayer, layer).layer() for layer in self.layers]
-        return replace(self._like, layers=layers, apart=_plain(self.apart))
-
-
 class _TaughtLayer(nn.Module):
-    def __init__(self, layer: Layer, encoder: Encoder | PairEncoder) -> None:
+    def __init__(self, layer: Layer, encoder: Encoder) -> None:
         super().__init__()
         self.heads = encoder.heads
         self.queries_keys_values = _linear(layer.queries_keys_values)

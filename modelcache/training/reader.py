@@ -1,22 +1,26 @@
 """Teaches the reader, which sees both questions at once: does one answer serve both?"""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelcache.embedding.e5 import LAYERS_OF_ONE_TEXT, States
-from modelcache.model_building.encoder import Encoder, Floats, Linear, PairEncoder
-from modelcache.similarity_evaluation.paraphrase import parts
+from modelcache.embedding.e5_inputs import E5Inputs
+from modelcache.model_building.encoder import Encoder, Floats, Linear
+from modelcache.similarity_evaluation.paraphrase import Arranged, arranged
 from modelcache.training.embedder import BIAS, SCALE
 from modelcache.training.examples import Example
 from modelcache.training.figures import area_under_curve
 from modelcache.training.loop import Plan, Point, device, teach
-from modelcache.training.network import TaughtPairEncoder, mean_over, padded
+from modelcache.training.network import TaughtEncoder, mean_over, padded
 
+# Half of the embedder's layers: a pair has twice the tokens of a question, and costs as much.
+LAYERS = 6
 # Of a longer pair only what differs is read, as when it is judged.
 MOST_TOKENS = 128
 # Labels of people are wrong now and then, those of contrasts hardly ever.
@@ -24,59 +28,57 @@ SMOOTHING = {"qqp": 0.08, "atec": 0.08, "afqmc": 0.06, "bq": 0.06, "simclue": 0.
 LEAST_SMOOTHING = 0.02
 MEASURED_BATCH = 64
 
-
-class Text(NamedTuple):
-    """What the embedder gives for a text."""
-
-    ids: Sequence[int]
-    states: States
-    """Of its tokens behind the embedder's lower layers, (tokens, hidden)."""
-    vector: Floats
-    """The embedding, of unit length."""
-
-
-Texts = Mapping[str, Text]
+Cosines = Mapping[tuple[str, str], float]
 
 
 class ReaderLesson(nn.Module):
-    """Layers over the states of both questions, and a head over the means of what comes out.
+    """The first layers of an encoder, and a head over the means of both questions' states.
 
-    The head sees the sum of both means, their difference and their product (after Conneau et al. 2017, arXiv
-    1705.02364). It says what is to be added to the log-odds by the embedder's cosine, and is taught what
-    that does not know.
+    The head sees both means, their difference and their product (Conneau et al. 2017, arXiv 1705.02364). It
+    says what is to be added to the log-odds by the embedder's cosine, and is taught what that does not know.
     """
 
-    def __init__(self, encoder: PairEncoder, texts: Texts, head: Linear | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, inputs: E5Inputs, cosines: Cosines, head: Linear | None = None
+    ) -> None:
+        """``cosines`` gives the taught embedder's cosine of each pair."""
         super().__init__()
-        self._texts = texts
-        self.encoder = TaughtPairEncoder(encoder)
-        self.head = nn.Linear(3 * encoder.layers[0].attended.weight.shape[0], 1)
+        self._cosines = cosines
+        self.encoder = TaughtEncoder(replace(encoder, layers=list(encoder.layers)[:LAYERS]))
+        self.head = nn.Linear(4 * self.encoder.hidden, 1)
         with torch.no_grad():
             if head is None:
-                # So it begins with what the cosine says.
-                nn.init.zeros_(self.head.weight)
+                nn.init.normal_(self.head.weight, std=0.02)
                 nn.init.zeros_(self.head.bias)
             else:
                 self.head.weight.copy_(torch.from_numpy(head.weight))
                 self.head.bias.copy_(torch.from_numpy(head.bias))
+        self._inputs = inputs
+        self._tokens = lru_cache(None)(inputs.tokens)
 
-    def logits(self, examples: Sequence[Example]) -> Tensor:
-        """Return what is added to the log-odds of the pairs, (pairs,)."""
-        pairs = [self._read(one) for one in examples]
-        states, mask = padded([np.concatenate(pair) for pair in pairs])
-        places = torch.arange(states.shape[1])[None, :]
-        first = places < torch.tensor([len(one) for one, _ in pairs])[:, None]
+    def arranged(self, asked: str, cached: str) -> Arranged:
+        """Return the pair's tokens, cut to what is read of it."""
+        return arranged(self._inputs, self._tokens(asked), self._tokens(cached), MOST_TOKENS)
+
+    def logits(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
+        """Return the log-odds that the pairs are the same, (pairs,)."""
+        found = [self.arranged(*pair) for pair in pairs]
+        states, mask = padded([self._inputs.states(one.ids)[0] for one in found])
+        first, second = torch.zeros_like(mask), torch.zeros_like(mask)
+        for place, one in enumerate(found):
+            first[place, slice(*one.asked)] = True
+            second[place, slice(*one.cached)] = True
         on = device()
-        states, first, second = states.to(on), first.to(on), (mask & ~first).to(on)
-        read = self.encoder(states, first, second)
-        one, other = mean_over(read, first), mean_over(read, second)
-        logits: Tensor = self.head(torch.cat([one + other, (one - other).abs(), one * other], dim=1))[:, 0]
+        read = self.encoder(states.to(on), mask.to(on))
+        one, other = mean_over(read, first.to(on)), mean_over(read, second.to(on))
+        logits: Tensor = self.head(torch.cat([one, other, (one - other).abs(), one * other], dim=1))[:, 0]
         return logits
 
     def loss(self, examples: Sequence[Example]) -> Tensor:
-        """Return the logistic loss."""
-        logits = self.logits(examples)
-        logits = logits + torch.from_numpy(self._by_cosine(examples)).to(logits.device)
+        """Return the logistic loss; of half the pairs the cached question comes first."""
+        cosines = torch.tensor([self._cosines[one.asked, one.cached] for one in examples])
+        logits = self.logits([_in_some_order(one) for one in examples])
+        logits = logits + (SCALE * (cosines - BIAS)).to(logits.device)
         smoothing = torch.tensor([SMOOTHING.get(one.kind, LEAST_SMOOTHING) for one in examples])
         same = torch.tensor([float(one.same) for one in examples])
         wanted = (same * (1 - 2 * smoothing) + smoothing).to(logits.device)
@@ -84,51 +86,34 @@ class ReaderLesson(nn.Module):
 
     def scores(self, examples: Sequence[Example]) -> Floats:
         """Return the log-odds of each pair, by the cosine and by what the reader adds."""
-        batches = [examples[start:][:MEASURED_BATCH] for start in range(0, len(examples), MEASURED_BATCH)]
-        found = [self.logits(batch).cpu().numpy() for batch in batches]
-        scores: Floats = np.concatenate(found) + self._by_cosine(examples)
+        parts = [examples[start:][:MEASURED_BATCH] for start in range(0, len(examples), MEASURED_BATCH)]
+        found = [self.logits([(one.asked, one.cached) for one in part]).cpu().numpy() for part in parts]
+        cosines = np.array([self._cosines[one.asked, one.cached] for one in examples], np.float32)
+        scores: Floats = np.concatenate(found) + SCALE * (cosines - BIAS)
         return scores
 
     def length(self, example: Example) -> int:
         """Return how many tokens the pair takes."""
-        return sum(len(states) for states in self._read(example))
+        return len(self.arranged(example.asked, example.cached).ids)
 
     def taught_head(self) -> Linear:
         """Return the head's weights."""
         weight, bias = self.head.weight.detach().cpu().numpy(), self.head.bias.detach().cpu().numpy()
         return Linear(weight.astype(np.float32), bias.astype(np.float32))
 
-    def _read(self, example: Example) -> tuple[States, States]:
-        """Return the states of both texts, cut to what is read of them."""
-        one, other = self._texts[example.asked], self._texts[example.cached]
-        read = parts(one.ids, other.ids, MOST_TOKENS)
-        return one.states[read.one], other.states[read.other]
-
-    def _by_cosine(self, examples: Sequence[Example]) -> Floats:
-        cosines = [self._texts[one.asked].vector @ self._texts[one.cached].vector for one in examples]
-        odds: Floats = SCALE * (np.array(cosines, np.float32) - BIAS)
-        return odds
-
-
-def untaught_reader(encoder: Encoder) -> PairEncoder:
-    """Return the embedder's upper layers, in which tokens look at those of the other text as at their own."""
-    layers = encoder.layers[LAYERS_OF_ONE_TEXT:]
-    return PairEncoder(
-        layers, np.zeros((len(layers), encoder.heads), np.float32), encoder.heads, encoder.epsilon
-    )
-
 
 def teach_reader(
-    encoder: PairEncoder,
+    encoder: Encoder,
+    inputs: E5Inputs,
     examples: Sequence[Example],
     kept: Sequence[Example],
-    texts: Texts,
+    cosines: Cosines,
     plan: Plan,
     head: Linear | None = None,
-) -> tuple[PairEncoder, Linear, list[Point]]:
-    """Return the taught layers, their head, and what was seen; ``kept`` pairs are only measured."""
+) -> tuple[Encoder, Linear, list[Point]]:
+    """Return the taught encoder, its head, and what was seen on the way; ``kept`` pairs are only measured."""
     torch.manual_seed(plan.seed)
-    lesson = ReaderLesson(encoder, texts, head).to(device())
+    lesson = ReaderLesson(encoder, inputs, cosines, head).to(device())
     lengths = [lesson.length(one) for one in examples]
 
     def measure() -> dict[str, float]:
@@ -136,3 +121,9 @@ def teach_reader(
 
     points = teach(lesson, list(lesson.head.parameters()), examples, lengths, lesson.loss, measure, plan)
     return lesson.encoder.encoder(), lesson.taught_head(), points
+
+
+def _in_some_order(example: Example) -> tuple[str, str]:
+    """Turn half of the pairs round, by their texts, so that a run that was stopped does as any other."""
+    pair = example.asked, example.cached
+    return pair if crc32("\t".join(pair).encode(errors="surrogatepass")) % 2 else pair[::-1]

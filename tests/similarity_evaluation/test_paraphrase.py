@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from modelcache.embedding.e5 import E5Embedder, UntaughtE5Embedder
+from modelcache.embedding.e5_inputs import E5Inputs
+from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.embedding.shipped import ABOUT, shipped_folder
 from modelcache.errors import ConfigError
 from modelcache.similarity_evaluation.paraphrase import (
@@ -18,8 +18,8 @@ from modelcache.similarity_evaluation.paraphrase import (
     MOST_TOKENS,
     SURROUNDINGS,
     ParaphraseReader,
-    pair_inputs,
-    parts,
+    arranged,
+    averaging,
 )
 
 # Written for this: a question, one that the same answer serves, and one that it does not.
@@ -47,19 +47,16 @@ TRIPLES = [
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Iterator[E5Embedder]:
-    embedder = E5Embedder()
-    embedder.open()
-    yield embedder
-    embedder.close()
-
-
-@pytest.fixture(scope="module")
-def reader(embedder: E5Embedder) -> Iterator[ParaphraseReader]:
-    reader = ParaphraseReader(embedder)
+def reader() -> Iterator[ParaphraseReader]:
+    reader = ParaphraseReader()
     reader.open()
     yield reader
     reader.close()
+
+
+@pytest.fixture(scope="module")
+def inputs() -> E5Inputs:
+    return E5Inputs(E5Weights(wheel_file()))
 
 
 @pytest.mark.parametrize(("asked", "same", "other"), TRIPLES)
@@ -107,51 +104,21 @@ def test_odd_texts_are_read(reader: ParaphraseReader, text: str) -> None:
     assert reader.log_odds(text, text) is not None
 
 
-def test_what_both_begin_and_end_with_is_cut_to_its_surroundings() -> None:
+def test_what_both_begin_and_end_with_is_cut_to_its_surroundings(inputs: E5Inputs) -> None:
     common = list(range(10, 300))
-    one, other = [*common, 5, *common], [*common, 6, 7, *common]
-    read = parts(one, other, MOST_TOKENS)
-    assert one[read.one] == [*common[-SURROUNDINGS:], 5, *common[:SURROUNDINGS]]
-    assert other[read.other] == [*common[-SURROUNDINGS:], 6, 7, *common[:SURROUNDINGS]]
-    assert read.whole
-    short = parts([5, 6], [5, 7, 8], MOST_TOKENS)
-    assert (short.one, short.other, short.whole) == (slice(0, 2), slice(0, 3), True)
-    unlike = parts(list(range(500)), list(range(500, 1000)), MOST_TOKENS)
-    assert not unlike.whole
-    assert unlike.one.stop - unlike.one.start == unlike.other.stop - unlike.other.start == MOST_TOKENS // 2
-
-
-def test_the_graph_is_told_whose_token_is_whose() -> None:
-    inputs = pair_inputs(np.zeros((2, 4), np.float16), np.ones((1, 4), np.float16))
-    assert inputs["averaging"].tolist() == [[[0.5, 0.5, 0], [0, 0, 1]]]
-    assert inputs["apart"].tolist() == [[[[0, 0, 1], [0, 0, 1], [1, 1, 0]]]]
-    assert inputs["states"].shape == (1, 3, 4)
-
-
-def test_it_does_not_matter_whether_the_states_are_remembered(
-    embedder: E5Embedder, reader: ParaphraseReader
-) -> None:
-    asked, cached = "where do I find my invoices?", "Where are my invoices kept?"
-    computed = reader.log_odds(asked, cached)
-    assert reader.log_odds(asked, cached) == computed
-    # As a query does: its text is embedded first.
-    embedder.remember_states(1 << 20)
-    embedder.embed([asked, cached])
-    assert reader.log_odds(asked, cached) == computed
-    embedder.remember_states(0)
-    assert reader.log_odds(asked, cached) == computed
-
-
-def test_an_embedder_whose_states_it_cannot_read_is_refused() -> None:
-    untaught = UntaughtE5Embedder()
-    untaught.open()
-    with pytest.raises(ConfigError, match="no states"):
-        ParaphraseReader(untaught).open()
+    pair = arranged(inputs, [*common, 5, *common], [*common, 6, 7, *common], MOST_TOKENS)
+    asked, cached = (pair.ids[slice(*place)] for place in (pair.asked, pair.cached))
+    assert asked == [*common[-SURROUNDINGS:], 5, *common[:SURROUNDINGS]]
+    assert cached == [*common[-SURROUNDINGS:], 6, 7, *common[:SURROUNDINGS]]
+    assert pair.whole
+    short = arranged(inputs, [5, 6], [5, 7], MOST_TOKENS)
+    assert short.ids == [inputs.begin, 5, 6, inputs.end, inputs.end, 5, 7, inputs.end]
+    assert averaging(short).tolist() == [[[0, 0.5, 0.5, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0.5, 0.5, 0]]]
 
 
 @pytest.mark.parametrize("name", [ABOUT, GRAPH])
 @pytest.mark.parametrize("damage", ["missing", "cut short", "of another processor"])
-def test_a_damaged_folder_is_refused(embedder: E5Embedder, tmp_path: Path, name: str, damage: str) -> None:
+def test_a_damaged_folder_is_refused(tmp_path: Path, name: str, damage: str) -> None:
     folder = tmp_path / FOLDER
     shutil.copytree(shipped_folder(FOLDER), folder)
     if damage == "missing":
@@ -164,9 +131,9 @@ def test_a_damaged_folder_is_refused(embedder: E5Embedder, tmp_path: Path, name:
         about["kept"] = {pair: [kept + 9.0] for pair, [kept] in about["kept"].items()}
         (folder / ABOUT).write_text(json.dumps(about))
     with pytest.raises(ConfigError):
-        ParaphraseReader(embedder, folder=folder).open()
+        ParaphraseReader(folder=folder).open()
 
 
-def test_a_reader_that_is_closed_says_so(embedder: E5Embedder) -> None:
+def test_a_reader_that_is_closed_says_so() -> None:
     with pytest.raises(ConfigError, match="not open"):
-        ParaphraseReader(embedder).log_odds("a", "b")
+        ParaphraseReader().log_odds("a", "b")
