@@ -24,6 +24,8 @@ HALF, WRONG_AT_HALF = 0.5, 0.05
 MOST_STRICT, STRICT_STEP = 6.0, 0.05
 # What the reader says for a pair counts up to this, in log-odds.
 CEILINGS = (0.0, 0.5, 1.0, 10.0)
+# And it counts so far: a reader is surer of what it was taught than of other domains.
+PARTS = (1.0, 0.5, 0.25)
 # So few of the pairs that are rated so high or higher are further away than is noted.
 REACHED = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FURTHEST = 0.005
@@ -36,9 +38,9 @@ def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> dict[str, An
     """Return what ``LanguageModel`` takes, with the threshold that its pairs alone would have.
 
     A suite counts by its pairs, up to so many. No weight is negative: likeness never speaks against a pair.
-    Of the reader's ceilings it takes the one by which most is found at so few wrong hits.
+    Of the reader's ceilings and parts it takes those by which most is found at so few wrong hits.
     """
-    tables = [_fit(seen, ceiling) for ceiling in CEILINGS]
+    tables = [_fit(seen, ceiling, part) for ceiling in CEILINGS for part in PARTS]
     found = [_most_right(rated(seen, LanguageModel(one)), wrong_shares) for one in tables]
     return _made_strict(seen, tables[found.index(max(found))])
 
@@ -66,7 +68,7 @@ def _made_strict(seen: Sequence[Seen], tables: dict[str, Any]) -> dict[str, Any]
     return lowered | {"reaching": _reaching(seen, lowered)}
 
 
-def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
+def _fit(seen: Sequence[Seen], ceiling: float, part: float) -> dict[str, Any]:
     fitted = [one for one in seen if one.is_fitted]
     labels = np.array([one.pair.same for one in fitted], float)
     odds = np.array([min(one.log_odds or 0.0, ceiling) for one in fitted], float)
@@ -74,7 +76,9 @@ def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
     counts = Counter(one.suite for one in fitted)
     weights = np.array([min(1.0, MOST_OF_A_SUITE / counts[one.suite]) for one in fitted])
     weights /= weights.sum()
-    read, cosine, base = _logistic(np.stack([odds, cosines], axis=1), labels, weights)
+    whole = _logistic(np.stack([odds, cosines], axis=1), labels, weights)[0]
+    read = part * whole
+    cosine, base = _logistic(cosines[:, None], labels, weights, read * odds)
     unread, base_unread = _logistic(cosines[:, None], labels, weights)
     tables: dict[str, Any] = {
         "read": round(read, DIGITS),
@@ -88,11 +92,14 @@ def _fit(seen: Sequence[Seen], ceiling: float) -> dict[str, Any]:
     return tables
 
 
-def _logistic(values: Floats, labels: Floats, weights: Floats) -> list[float]:
-    """Return the weights of the values, none negative, and the base of the likeliest log-odds."""
+def _logistic(values: Floats, labels: Floats, weights: Floats, known: Floats | float = 0.0) -> list[float]:
+    """Return the weights of the values, none negative, and the base of the likeliest log-odds.
+
+    ``known`` is a part of the log-odds that is given.
+    """
 
     def loss(found: Floats) -> tuple[float, Floats]:
-        odds = values @ found[:-1] + found[-1]
+        odds = values @ found[:-1] + found[-1] + known
         missed = weights * (1 / (1 + np.exp(-odds)) - labels)
         pulled = STRENGTH * found[:-1]
         total = float(weights @ (np.logaddexp(0, odds) - labels * odds) + pulled @ found[:-1] / 2)
