@@ -34,6 +34,11 @@ SETTING = "similarity_threshold"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
+    _add_sources(parser)
+    _add_choices(parser)
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs",
         type=Path,
@@ -53,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mislabelled",
-        type=_mislabelled,
+        type=_named_share,
         action="append",
         default=[],
         metavar="NAME=SHARE",
@@ -67,6 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model", action="append", default=[], help="of this model; may be repeated; otherwise of all"
+    )
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reader-part",
+        type=_named_share,
+        action="append",
+        default=[],
+        metavar="LANGUAGE=SHARE",
+        help=f"with --fit: how much of its fitted weight the reader keeps in one of {', '.join(LANGUAGES)} "
+        "(default 1): less where it was taught other subjects than those asked about; may be repeated",
     )
     parser.add_argument(
         "--wrong-share",
@@ -89,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curve here")
 
 
-def _mislabelled(text: str) -> tuple[str, float]:
+def _named_share(text: str) -> tuple[str, float]:
     name, _, share = text.rpartition("=")
     if not name or not 0 <= float(share) <= 1:
         raise ValueError(text)
@@ -142,8 +159,9 @@ def _of_pairs(
         )
         if asked.fit is None:
             return curves(seen, read_tables(settings.calibration or SHIPPED)), None
-        tables = fitted(seen, embedder.name, reader.name, shares)
-        _print_left_out(seen, shares)
+        parts = dict(asked.reader_part)
+        tables = fitted(seen, embedder.name, reader.name, shares, parts)
+        _print_left_out(seen, shares, parts)
         return curves(seen, tables), tables
     finally:
         reader.close()
@@ -151,11 +169,16 @@ def _of_pairs(
 
 
 def fitted(
-    seen: Sequence[Seen], embedder: str, reader: str, wrong_shares: tuple[float, float]
+    seen: Sequence[Seen],
+    embedder: str,
+    reader: str,
+    wrong_shares: tuple[float, float],
+    parts: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return a calibration as ``Confidence`` reads it; a language with too few pairs goes by all of them.
 
     ``wrong_shares``: how many of the hits may be wrong at its thresholds, of all and of each suite.
+    ``parts``: by language, how much of its fitted weight the reader keeps.
     """
     try:
         from modelcache.calibration.fit import fit
@@ -166,7 +189,8 @@ def fitted(
     languages = {}
     for name in LANGUAGES:
         own = [one for one in seen if one.language == name]
-        languages[name] = fit(own if len(own) >= LEAST_PAIRS_OF_A_LANGUAGE else seen, wrong_shares)
+        pairs = own if len(own) >= LEAST_PAIRS_OF_A_LANGUAGE else seen
+        languages[name] = fit(pairs, wrong_shares, (parts or {}).get(name, 1.0))
     tables = {"format": FORMAT, "embedder": embedder, "reader": reader, "languages": languages}
     points = _recommended(curves(seen, tables), *wrong_shares)
     limits = {name: point.threshold for name, point in points.items()}
@@ -197,7 +221,9 @@ def curves(seen: Sequence[Seen], tables: Mapping[str, Any]) -> dict[str, Rated]:
     }
 
 
-def _print_left_out(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> None:
+def _print_left_out(
+    seen: Sequence[Seen], wrong_shares: tuple[float, float], parts: Mapping[str, float]
+) -> None:
     """Show for each suite what it would say of a fit, and of thresholds, that did not see it."""
     names = sorted({one.suite for one in seen})
     if len(names) < 2:
@@ -208,7 +234,7 @@ def _print_left_out(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> 
         others = [one for one in seen if one.suite != name]
         if len(others) < LEAST_PAIRS:
             continue
-        tables = fitted(others, "", "", wrong_shares)
+        tables = fitted(others, "", "", wrong_shares, parts)
         for language in sorted({one.language for one in seen if one.suite == name}):
             own = [one for one in seen if one.suite == name and one.language == language]
             model = LanguageModel(tables["languages"][language])

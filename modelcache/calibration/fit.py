@@ -24,8 +24,6 @@ HALF, WRONG_AT_HALF = 0.5, 0.05
 MOST_STRICT, STRICT_STEP = 6.0, 0.05
 # What the reader says for a pair counts up to this, in log-odds.
 CEILINGS = (0.0, 0.5, 1.0, 10.0)
-# And it counts so far: a reader is surer of what it was taught than of other domains.
-PARTS = (1.0, 0.5, 0.25)
 # So few of the pairs that are rated so high or higher are further away than is noted.
 REACHED = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 FURTHEST = 0.005
@@ -34,13 +32,14 @@ DIGITS = 5
 Floats = NDArray[np.float64]
 
 
-def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float]) -> dict[str, Any]:
+def fit(seen: Sequence[Seen], wrong_shares: tuple[float, float], part: float = 1.0) -> dict[str, Any]:
     """Return what ``LanguageModel`` takes, with the threshold that its pairs alone would have.
 
     A suite counts by its pairs, up to so many. No weight is negative: likeness never speaks against a pair.
-    Of the reader's ceilings and parts it takes those by which most is found at so few wrong hits.
+    Of the reader's ceilings it takes the one by which most is found at so few wrong hits. ``part`` is how
+    much of its fitted weight the reader keeps; the cosine makes up for the rest.
     """
-    tables = [_fit(seen, ceiling, part) for ceiling in CEILINGS for part in PARTS]
+    tables = [_fit(seen, ceiling, part) for ceiling in CEILINGS]
     found = [_most_right(rated(seen, LanguageModel(one)), wrong_shares) for one in tables]
     return _made_strict(seen, tables[found.index(max(found))])
 
