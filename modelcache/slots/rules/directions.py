@@ -47,7 +47,7 @@ def _actors_change(pair: Pair) -> bool:
     clauses = asked.clauses or cached.clauses
     if not pair.chinese:
         # Where there are direction words between things in both texts, these tell.
-        linked = pair.asked.links and pair.cached.links
+        linked = _has_sides(pair.asked.links) and _has_sides(pair.cached.links)
         return not (clauses or linked) and (
             roles_change(asked.roles, cached.roles, asked.order, cached.order)
             or sides_change(asked.order, cached.order)
@@ -57,6 +57,11 @@ def _actors_change(pair: Pair) -> bool:
     return roles_change(people, others, asked.order, cached.order) or (
         not clauses and sides_change(asked.order, cached.order, asked.turning & cached.turning)
     )
+
+
+def _has_sides(links: tuple[Link, ...]) -> bool:
+    """Tell whether something stands on both sides of a direction word: one at the end says nothing."""
+    return any(before and behind for before, behind in links)
 
 
 def _other_is_asked_for(pair: Pair) -> bool:
