@@ -22,15 +22,15 @@ import numpy as np
 from benchmarks.question_pairs import ROOT
 from benchmarks.stocked import bundled_embedder
 from benchmarks.vectors import Ground, chunks, general, near, realistic
-from modelcache.embedding.base import Embeddings
 from modelcache.hashing import digest
 from modelcache.manager.data_manager import SSDataManager
-from modelcache.manager.names import model_key
-from modelcache.manager.reconcile import to_bytes
-from modelcache.manager.scalar_data.base import NewAnswer
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
-from modelcache.processor.pre import Message, make_question
+from modelcache.processor.pre import make_question
+from modelcache.records.dialogue import Message
+from modelcache.records.entry import NewAnswer
+from modelcache.records.names import model_key
+from modelcache.records.vectors import Embeddings, to_bytes
 from modelcache.settings import Settings
 
 MODEL = "gpt-4"

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from modelcache.embedding.base import Embedder, Embeddings, normalise_rows
+from modelcache.embedding.base import Embedder
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.manager.factory import data_manager_of
-from modelcache.manager.reconcile import to_bytes
-from modelcache.manager.scalar_data.base import NewAnswer
-from modelcache.processor.pre import Message, make_question
+from modelcache.processor.pre import make_question
+from modelcache.records.dialogue import Message
+from modelcache.records.entry import NewAnswer
+from modelcache.records.vectors import Embeddings, normalise_rows, to_bytes
 from modelcache.settings import Settings, load_settings
 from tests.client import user
 from tests.running import ROOT, RunningService

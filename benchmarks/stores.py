@@ -15,12 +15,12 @@ from benchmarks.questions import questions
 from benchmarks.servers import database_servers
 from benchmarks.sizes import Sizes
 from benchmarks.stocked import MODEL, answers, demo_settings, random_vectors
-from modelcache.embedding.base import Embeddings
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
-from modelcache.manager.scalar_data.base import NewAnswer
 from modelcache.manager.scalar_data.sql_answers import INSERT_COLUMNS
 from modelcache.manager.scalar_data.sqlite import MIGRATIONS
+from modelcache.records.entry import NewAnswer
+from modelcache.records.vectors import Embeddings
 from modelcache.settings import Settings, load_settings
 
 DIMENSION = 384

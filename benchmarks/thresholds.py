@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.question_pairs import FILES, HOW_TO_GET, Pair, data_folder, read_pairs
-from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
+from modelcache.records.vectors import Embeddings
 from modelcache.settings import load_settings
 from modelcache.slots.guard import SlotGuard
 from modelcache.slots.tables import load_tables

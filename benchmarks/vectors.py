@@ -20,9 +20,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
-from modelcache.embedding.base import Embeddings, normalise_rows
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.embedding.gathering import GatheringEmbedder
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 SEED = 20261122
 NEIGHBOURS = 8

@@ -4,7 +4,7 @@ A topic is what duplicates connect, its wordings are their questions; topics who
 non-duplicates of each other are in it. In each of 20 orders, 10,000 questions are asked of an empty cache:
 the topic is drawn by Zipf's law, then one of its wordings. The nearest cached question decides; a hit is
 right if it is of the same topic; a miss is followed by the insert of its answer. Half of the topics, by a
-hash, chose the constants of ``modelcache.decision.verified``; the other half is asked here.
+hash, chose the constants of ``modelcache.learning.verified``; the other half is asked here.
 
 Beside ours: the rule of vCache (arXiv 2502.03771), for each entry alone, and the same where equal questions
 are answered without it, which is more than it promises. No rule can reach more than one miss a topic.
@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
-from modelcache.decision.verified import Curve, Evidence, Verifier, logit, sigmoid
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.hashing import digest
+from modelcache.learning.verified import Curve, Evidence, Verifier, logit, sigmoid
 from modelcache.settings import load_settings
 
 ERROR_RATES = (0.01, 0.02, 0.05)
@@ -215,7 +215,7 @@ def ask(
 
 
 def ours(rate: float, cached: NDArray[np.bool_]) -> tuple[Decide, Learn]:
-    """Return the rule of ``modelcache.decision.verified``."""
+    """Return the rule of ``modelcache.learning.verified``."""
     verifier = Verifier()
     pool: list[Evidence] = []
     of_entry: defaultdict[int, list[Evidence]] = defaultdict(list)

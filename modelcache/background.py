@@ -13,14 +13,10 @@ from modelcache.errors import StoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
-from modelcache.manager.scalar_data.base import (
-    CachedAnswer,
-    HitUse,
-    LogLine,
-    PendingLookup,
-    ScalarStore,
-    Tally,
-)
+from modelcache.manager.scalar_data.base import HitUse, ScalarStore
+from modelcache.records.entry import CachedAnswer
+from modelcache.records.log_line import LogLine
+from modelcache.records.observation import PendingLookup, Tally
 
 logger = logging.getLogger(__name__)
 

@@ -5,24 +5,24 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from modelcache.admission import Admission
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.decision.factory import make_judge, open_confidence
-from modelcache.decision.feedback import FeedbackRule
 from modelcache.decision.judge import Judge
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Embedder, usable_cores
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
-from modelcache.learner import Learner
+from modelcache.learning.feedback import FeedbackRule
+from modelcache.learning.learner import Learner
+from modelcache.lookup import Lookup
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
 from modelcache.manager.patience import one_request
-from modelcache.processor.pre import Question
 from modelcache.settings import MEGABYTE, Settings
 from modelcache.similarity_evaluation.factory import get_evaluation
 from modelcache.slots.guard import SlotGuard
-from modelcache.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,9 @@ class Cache:
     """The embedder, for requests."""
     data_manager: SSDataManager
     judge: Judge
-    feedback_rule: FeedbackRule
+    lookup: Lookup
     writer: BackgroundWriter
     learner: Learner
-    turns: Turns
-    """For the part of a query between its embedding and its reply."""
     opened: ExitStack
     """Closes what was opened."""
 
@@ -91,10 +89,16 @@ class Cache:
                 gathering=gathering,
                 data_manager=data_manager,
                 judge=judge,
-                feedback_rule=FeedbackRule(embedder.name, embedder.thresholds.short),
+                lookup=Lookup(
+                    gathering,
+                    data_manager,
+                    judge,
+                    FeedbackRule(embedder.name, embedder.thresholds.short),
+                    Admission(_searches_at_a_time(data_manager, settings)),
+                    settings,
+                ),
                 writer=writer,
                 learner=learner,
-                turns=Turns(_searches_at_a_time(data_manager, settings)),
                 opened=opened.pop_all(),
             )
 
@@ -104,21 +108,6 @@ class Cache:
         What cannot be closed keeps nothing else open; its error is raised at the end.
         """
         self.opened.close()
-
-    def compares(self, question: Question) -> bool:
-        """Tell whether the question is short enough to be compared by meaning."""
-        return len(question.text) <= min(self.settings.max_embed_chars, self.embedder.max_chars)
-
-    def searches(self, question: Question) -> bool:
-        """Tell whether an entry with another text may answer the question."""
-        return self.judge.searches and self.compares(question)
-
-    def threshold(self, question: Question) -> float:
-        """Return the threshold for a question of this length: the configured one, else the calibrated."""
-        settings = self.settings
-        is_long = self.judge.is_long(question)
-        configured = settings.similarity_threshold_long if is_long else settings.similarity_threshold
-        return self.judge.threshold(question) if configured is None else configured
 
 
 def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:

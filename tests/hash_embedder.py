@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.base import Embedder, Thresholds
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

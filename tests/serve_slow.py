@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modelcache.app import create_app
-from modelcache.embedding.base import Embeddings
+from modelcache.records.vectors import Embeddings
 from modelcache.serving.process import serve
 from modelcache.settings import load_settings
 from tests.hash_embedder import HashEmbedder

@@ -7,7 +7,8 @@ from pathlib import Path
 from flask import Flask
 
 from modelcache.app import get_service
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
+from modelcache.records.names import model_key
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR

@@ -16,14 +16,14 @@ from modelcache.calibration.curve import Rated, recommended
 from modelcache.calibration.pairs import read_pairs
 from modelcache.decision.confidence import FORM_ONLY, Confidence, LanguageModel, differing_lines
 from modelcache.decision.factory import SHIPPED, open_confidence
-from modelcache.decision.form import differ_in_form_only
 from modelcache.decision.languages import language_of
-from modelcache.decision.wording import shipped_wording
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
+from modelcache.language.form import differ_in_form_only
+from modelcache.language.wording import shipped_wording
 from modelcache.manager.factory import get_scalar_store
-from modelcache.manager.names import model_key
-from modelcache.manager.scalar_data.base import Tally
+from modelcache.records.names import model_key
+from modelcache.records.observation import Tally
 from modelcache.settings import load_settings, make_settings
 from tests.hash_embedder import HashEmbedder
 

@@ -11,11 +11,12 @@ import pytest
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import CacheBase, VectorBase, get_data_manager
-from modelcache.manager.names import collection_name, model_key
-from modelcache.manager.reconcile import to_bytes
-from modelcache.manager.scalar_data.base import NewAnswer
+from modelcache.manager.names import collection_name
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
+from modelcache.records.entry import NewAnswer
+from modelcache.records.names import model_key
+from modelcache.records.vectors import to_bytes
 from tests.contracts.scalar_store import answer
 from tests.contracts.vector_store import DIMENSION, vectors
 

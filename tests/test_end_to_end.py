@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 
 from modelcache.app import create_app, get_service
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
+from modelcache.records.names import model_key
 from tests.client import CacheClient
 from tests.hash_embedder import NEAR, HashEmbedder
 from tests.store_servers import StoreServers

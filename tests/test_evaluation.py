@@ -9,10 +9,10 @@ from modelcache.core import Cache
 from modelcache.decision.factory import make_judge, open_confidence
 from modelcache.decision.judge import Judge
 from modelcache.embedding.e5 import E5Embedder
-from modelcache.manager.data_manager import Candidate
-from modelcache.manager.scalar_data.base import CachedAnswer
 from modelcache.processor.post import first, random_one
-from modelcache.processor.pre import Message, make_question
+from modelcache.processor.pre import make_question
+from modelcache.records.dialogue import Message
+from modelcache.records.entry import CachedAnswer, Candidate
 from modelcache.settings import make_settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
@@ -122,7 +122,7 @@ def test_an_embedder_brings_its_own_thresholds(cache: Cache) -> None:
     settings = cache.settings
     short = make_question("m", {}, [Message("user", "q")], settings)
     long = make_question("m", {}, [Message("user", "q" * (settings.long_text_chars + 1))], settings)
-    assert (cache.threshold(short), cache.threshold(long)) == (0.9, 0.95)
+    assert (cache.lookup.threshold(short), cache.lookup.threshold(long)) == (0.9, 0.95)
 
 
 def test_post_processing() -> None:

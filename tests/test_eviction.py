@@ -15,9 +15,10 @@ from modelcache.manager.eviction.base import EntryKey, EvictionBook
 from modelcache.manager.eviction.memory_cache import POLICIES, MemoryBook, WTinyLFUCache
 from modelcache.manager.eviction.redis_book import SCORES, RedisBook
 from modelcache.manager.eviction.rows_book import ORDERS, RowsBook
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
 from modelcache.manager.scalar_data.base import HitUse
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
+from modelcache.records.names import model_key
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.contracts.scalar_store import FAR_FUTURE, answer, put

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from modelcache.manager.names import model_key
+from modelcache.records.names import model_key
 from tests.client import Json, user
 from tests.running import RunningService, wait_until
 from tests.servers import TOLD

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelcache.embedding.base import Embeddings, normalise_rows
 from modelcache.errors import VectorStoreError
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.manager.vector_data.faiss import FaissStore
@@ -21,6 +20,7 @@ from modelcache.manager.vector_data.local import cells as cells_module
 from modelcache.manager.vector_data.local import collection as collection_module
 from modelcache.manager.vector_data.local.cells import Cells
 from modelcache.manager.vector_data.local.collection import Collection
+from modelcache.records.vectors import Embeddings, normalise_rows
 from tests.contracts import filtered_search
 from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
 from tests.running import ROOT, wait_until

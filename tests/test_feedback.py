@@ -10,9 +10,9 @@ from flask import Flask
 from modelcache.__main__ import main
 from modelcache.app import get_service
 from modelcache.core import Cache
-from modelcache.decision.feedback import RETIRE_WRONG
-from modelcache.decision.verified import Evidence, own_threshold
 from modelcache.evaluation.pairs import read_pairs
+from modelcache.learning.feedback import RETIRE_WRONG
+from modelcache.learning.verified import Evidence, own_threshold
 from tests.client import CacheClient, Json, user
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR, HashEmbedder

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelcache.app import create_app, get_service
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
+from modelcache.records.names import model_key
 from tests.client import CacheClient, Json, user
 from tests.hash_embedder import HashEmbedder
 

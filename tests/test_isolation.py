@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from modelcache.app import create_app, get_service
 from modelcache.manager.names import collection_name
-from modelcache.processor.pre import ScopeValue
+from modelcache.records.question import ScopeValue
 from tests.client import CacheClient, Json
 from tests.hash_embedder import NEAR, HashEmbedder
 

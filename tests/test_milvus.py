@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from modelcache.embedding.base import normalise_rows
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.factory import get_vector_store
 from modelcache.manager.names import collection_name
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.manager.vector_data.milvus import MilvusStore
+from modelcache.records.vectors import normalise_rows
 from modelcache.settings import make_settings
 from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
 from tests.running import wait_until

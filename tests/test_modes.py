@@ -11,10 +11,10 @@ from flask import Flask
 
 from modelcache.__main__ import main
 from modelcache.app import get_service
-from modelcache.decision.shadow_report import EXACT, shadow_report
-from modelcache.learner import fold_answer
-from modelcache.manager.names import model_key
-from modelcache.manager.scalar_data.base import Observation, Tally
+from modelcache.learning.answers import fold_answer
+from modelcache.learning.tallies import EXACT, shadow_report
+from modelcache.records.names import model_key
+from modelcache.records.observation import Observation, Tally
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR

@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelcache.processor.pre import (
-    CONTEXT_TURNS,
-    Message,
-    Question,
-    make_question,
-    normalise,
-    splice,
-    turns_in,
-)
+from modelcache.processor.pre import CONTEXT_TURNS, make_question
+from modelcache.records.dialogue import Message, normalise, splice, turns_in
+from modelcache.records.question import Question
 from modelcache.settings import make_settings
 
 

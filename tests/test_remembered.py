@@ -10,10 +10,11 @@ from flask import Flask
 
 from modelcache.app import get_service
 from modelcache.errors import ScalarStoreError
-from modelcache.manager.names import model_key
-from modelcache.manager.scalar_data.base import CachedAnswer, ScalarStore
+from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.remembered import remember
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
+from modelcache.records.entry import CachedAnswer
+from modelcache.records.names import model_key
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put

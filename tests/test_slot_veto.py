@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelcache.app import create_app
 from modelcache.errors import ConfigError
-from modelcache.processor.pre import Message, differing_part, splice
+from modelcache.records.dialogue import Message, differing_part, splice
 from tests.client import CacheClient, user
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcache.errors import ConfigError
+from modelcache.language.tokens import words_of
 from modelcache.slots.comparing import differences
 from modelcache.slots.guard import SlotGuard
 from modelcache.slots.reading import LONGEST, Reader
 from modelcache.slots.tables import Tables, inflections, load_tables
-from modelcache.slots.tokens import words_of
 
 DATA = Path(__file__).parent / "data"
 TABLES = load_tables()

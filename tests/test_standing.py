@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modelcache.decision.standing import MAX_CHARS, Standing
+from modelcache.language.standing import MAX_CHARS, Standing
 
 STANDING = Standing.shipped()
 # Written after the tables, to lean on a conversation without a word that says so.

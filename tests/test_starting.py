@@ -10,7 +10,7 @@ from modelcache import core
 from modelcache.app import create_app, get_service
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.errors import ConfigError, ScalarStoreError
-from modelcache.learner import Learner
+from modelcache.learning.learner import Learner
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
 from tests.hash_embedder import HashEmbedder

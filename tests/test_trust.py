@@ -14,7 +14,7 @@ from benchmarks.trust.hits import Hits, Tally, at_most
 from benchmarks.trust.product import Truth, hits_of
 from benchmarks.trust.split import Split
 from benchmarks.trust.suites import DATA, Suite, suites
-from modelcache.decision.verified import wilson_95
+from modelcache.learning.verified import wilson_95
 
 # Cases that an entry answers and cases that none does; and cases in all.
 LEAST = {"slots": (200, 400), "conversations": (50, 100), "system prompts": (40, 100), "long texts": (40, 60)}

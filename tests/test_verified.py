@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import verified as bench
 from modelcache.app import get_service
-from modelcache.decision.verified import (
+from modelcache.learning.verified import (
     LEAST_OBSERVATIONS,
     Budget,
     Curve,
@@ -21,7 +21,7 @@ from modelcache.decision.verified import (
     offset,
     risk,
 )
-from modelcache.manager.names import model_key
+from modelcache.records.names import model_key
 from tests.client import CacheClient
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR

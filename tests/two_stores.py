@@ -6,7 +6,8 @@ from functools import partial
 from flask import Flask
 
 from modelcache.app import get_service
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
+from modelcache.records.names import model_key
 from tests.client import CacheClient
 from tests.hash_embedder import NEAR
 from tests.running import wait_until

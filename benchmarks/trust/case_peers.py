@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmarks.trust.peers import PEERS, Peer, defaults, nearest
 from modelcache.core import Cache
-from modelcache.embedding.base import Embeddings
 from modelcache.evaluation.asking import Found, Step
 from modelcache.evaluation.counting import Outcomes
+from modelcache.records.vectors import Embeddings
 
 BATCH = 200
 # Rounding may leave a cosine of 1 a little below.

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from benchmarks.measure import Report
 from benchmarks.trust.product import Product
-from modelcache.adapter.candidates import judge_nearest_first
-from modelcache.processor.pre import Message, make_question
+from modelcache.processor.pre import make_question
+from modelcache.records.dialogue import Message
 
 CANDIDATES = 5
 COLUMNS = ("questions", "number", "p50 µs", "p95 µs")
@@ -33,10 +33,10 @@ def _line(product: Product, title: str, model: str, texts: Sequence[str], *, as_
     for text, vector in zip(tqdm(texts, desc="judging", leave=False, disable=None), vectors, strict=True):
         question = make_question(model, {}, [Message("user", text)], cache.settings)
         candidates = cache.data_manager.search(model, question.partition, vector, CANDIDATES)
-        threshold = cache.threshold(question)
+        threshold = cache.lookup.threshold(question)
         started = perf_counter()
         if as_query:
-            judge_nearest_first(cache, question, vector, candidates, threshold, threshold)
+            cache.lookup.judge_nearest_first(question, vector, candidates, threshold, threshold)
         else:
             cache.judge.choose(question, cache.judge.judge(question, candidates), threshold)
         microseconds.append(1e6 * (perf_counter() - started))

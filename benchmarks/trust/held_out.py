@@ -11,7 +11,8 @@ from benchmarks.trust.split import Split
 from modelcache.calibration.command import fitted
 from modelcache.calibration.pairs import LabelledPair
 from modelcache.calibration.reading import see
-from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.embedding.base import Embedder
+from modelcache.records.vectors import Embeddings
 from modelcache.settings import Settings, load_settings
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcache.decision.verified import wilson_95
+from modelcache.learning.verified import wilson_95
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

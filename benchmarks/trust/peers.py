@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.trust.hits import Floats, Hits, Tally
 from benchmarks.trust.product import Dialogue, Product, Truth
 from modelcache.core import Cache
-from modelcache.processor.pre import Message, splice
+from modelcache.records.dialogue import Message, splice
 
 PLAIN_COSINE = "plain cosine of all messages"
 BATCH = 500

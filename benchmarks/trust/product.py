@@ -14,7 +14,8 @@ from tqdm import tqdm
 from benchmarks.trust.hits import Flags, Hits, Tally
 from modelcache.app import create_app, get_service
 from modelcache.core import Cache
-from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.embedding.base import Embedder
+from modelcache.records.vectors import Embeddings
 from modelcache.settings import load_settings
 
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from benchmarks.trust.peers import peer_hits
 from benchmarks.trust.product import Product, Truth, hits_of
 from benchmarks.trust.split import Split
 from benchmarks.trust.suites import DATA
-from modelcache.processor.pre import normalise
+from modelcache.records.dialogue import normalise
 from tests.client import user
 
 PARAPHRASES = 1000

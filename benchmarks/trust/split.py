@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from benchmarks.question_pairs import Pair
 from benchmarks.slots import is_tuned
 from modelcache.evaluation.linked import components, share_of
-from modelcache.processor.pre import normalise
+from modelcache.records.dialogue import normalise
 from modelcache.training.sources import TAUGHT_SHARE
 
 CHINESE = "Chinese"

@@ -1,21 +1,17 @@
 """Learn from what a user says of a hit."""
 
-from collections.abc import Sequence
 from time import time
-
-import numpy as np
 
 from modelcache.adapter import reply
 from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import FeedbackRequest
 from modelcache.core import Cache
-from modelcache.decision.feedback import is_to_be_retired
-from modelcache.decision.judge import Judged
-from modelcache.embedding.base import Embeddings
-from modelcache.manager.data_manager import Candidate
-from modelcache.manager.reconcile import from_bytes, to_bytes
-from modelcache.manager.scalar_data.base import CachedAnswer, Observation
-from modelcache.processor.pre import Question, make_question
+from modelcache.learning.feedback import is_to_be_retired
+from modelcache.processor.pre import make_question
+from modelcache.records.entry import CachedAnswer
+from modelcache.records.observation import Observation
+from modelcache.records.question import Question
+from modelcache.records.vectors import to_bytes
 
 RECORDED = "recorded"
 RETIRED = "retired"
@@ -58,13 +54,10 @@ def _observation(
     """Return what is to be recorded; None if the entry cannot have answered this question."""
     score, embedding = 1.0, None
     if entry.fingerprint != question.fingerprint:
-        if not cache.compares(question):
+        rated = cache.lookup.rate(question, entry)
+        if rated is None:
             return None
-        embedding, *turns = cache.gathering.embed(question.texts)
-        judged = _judged(cache, question, entry, embedding, turns)
-        if judged is None:
-            return None
-        score = judged.confidence
+        score, embedding = rated.confidence, rated.embedding
     return Observation(
         answer_id=entry.id,
         fingerprint=question.fingerprint,
@@ -76,19 +69,3 @@ def _observation(
         embedder="" if embedding is None else cache.embedder.name,
         embedding=None if embedding is None else to_bytes(embedding),
     )
-
-
-def _judged(
-    cache: Cache, question: Question, entry: CachedAnswer, embedding: Embeddings, turns: Sequence[Embeddings]
-) -> Judged | None:
-    """Judge the entry as the query did, or by its row where it is not near any more."""
-    context = np.stack(turns) if turns and entry.partition == question.partition else None
-    top_k = cache.settings.top_k
-    for near in cache.data_manager.search(question.model, entry.partition, embedding, top_k, context):
-        if near.entry.id == entry.id:
-            return cache.judge.judge(question, [near])[0]
-    stored = cache.data_manager.scalars.embeddings([entry.id])
-    if not stored or stored[0].embedder != cache.embedder.name:
-        return None
-    similarity = float(from_bytes(stored[0].embedding)[: len(embedding)] @ embedding)
-    return cache.judge.judge(question, [Candidate(entry, similarity)])[0]

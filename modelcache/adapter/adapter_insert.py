@@ -7,9 +7,9 @@ from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import InsertRequest
 from modelcache.core import Cache
 from modelcache.errors import BlacklistError
-from modelcache.manager.reconcile import to_bytes
-from modelcache.manager.scalar_data.base import NewAnswer
 from modelcache.processor.pre import make_question
+from modelcache.records.entry import NewAnswer
+from modelcache.records.vectors import to_bytes
 
 
 def insert(cache: Cache, asked: InsertRequest) -> Reply:
@@ -24,14 +24,14 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
         for info in asked.chat_info
     ]
     texts = list(
-        {text: None for question in questions if cache.compares(question) for text in question.texts}
+        {text: None for question in questions if cache.lookup.compares(question) for text in question.texts}
     )
     vectors = cache.gathering.embed(texts) if texts else ()
     embeddings = {text: to_bytes(vector) for text, vector in zip(texts, vectors, strict=True)}
     now = time()
     answers = []
     for question, info in zip(questions, asked.chat_info, strict=True):
-        embedded = cache.compares(question)
+        embedded = cache.lookup.compares(question)
         answers.append(
             NewAnswer(
                 model=model,

@@ -1,8 +1,8 @@
 """Every body that the service replies with."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from modelcache.manager.scalar_data.base import CachedAnswer
+from modelcache.records.found import Found
 
 Reply = dict[str, Any]
 
@@ -10,39 +10,21 @@ EXACT = "exact"
 SEMANTIC = "semantic"
 
 
-class Likeness(NamedTuple):
-    """How like the question an entry is: cosine, and the confidence that its answer may be reused.
-
-    Both 0..1; None where nothing was compared.
-    """
-
-    similarity: float | None
-    confidence: float | None
-
-
-EQUAL = Likeness(1.0, 1.0)
-NOTHING_COMPARED = Likeness(None, None)
-
-
-def hit(
-    entry: CachedAnswer, hit_type: str, seconds: float, likeness: Likeness = EQUAL, veto: str = ""
-) -> Reply:
-    """A query that the cache answers; ``veto`` is the rule that refused the nearest entry, if one did."""
+def queried(found: Found, served: bool, seconds: float) -> Reply:
+    """A query: a hit if what was found is served, otherwise a miss, with the likeness of what was found."""
+    told = {"veto": found.veto, **found.likeness._asdict()}
+    entry = found.entry
+    if entry is None or not served:
+        return _query(seconds, **told)
     return _query(
         seconds,
         cacheHit=True,
         hit_query=entry.question,
         answer=entry.answer,
         hit_id=entry.id,
-        hit_type=hit_type,
-        veto=veto,
-        **likeness._asdict(),
+        hit_type=EXACT if found.exact else SEMANTIC,
+        **told,
     )
-
-
-def miss(likeness: Likeness, seconds: float, veto: str = "") -> Reply:
-    """A query that it does not; ``likeness`` is the nearest entry's."""
-    return _query(seconds, veto=veto, **likeness._asdict())
 
 
 def inserted(ids: list[int]) -> Reply:

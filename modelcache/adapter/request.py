@@ -17,7 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from modelcache.errors import BodyError, FieldError, RemoveTypeError, RequestTypeError
-from modelcache.processor.pre import SYSTEM, Message, ScopeValue
+from modelcache.records.dialogue import SYSTEM, Message
+from modelcache.records.question import ScopeValue
 
 # What the text of error 102 has always named; `feedback` is taken too.
 REQUEST_TYPES = ("query", "insert", "remove", "register")

@@ -15,12 +15,12 @@ from modelcache.calibration.reading import Seen, rated, see
 from modelcache.decision.confidence import FORM_ONLY, FORMAT, LanguageModel
 from modelcache.decision.factory import SHIPPED, read_tables
 from modelcache.decision.languages import LANGUAGES, OTHER
-from modelcache.decision.shadow_report import RIGHT, SCORES, WRONG
-from modelcache.decision.verified import wilson_95
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
+from modelcache.learning.tallies import RIGHT, SCORES, WRONG
+from modelcache.learning.verified import wilson_95
 from modelcache.manager.factory import get_scalar_store
-from modelcache.manager.names import model_key
+from modelcache.records.names import model_key
 from modelcache.settings import Settings
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard

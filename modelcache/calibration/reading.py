@@ -9,9 +9,10 @@ from tqdm import tqdm
 from modelcache.calibration.curve import Rated
 from modelcache.calibration.pairs import LabelledPair
 from modelcache.decision.confidence import FORM_ONLY, LanguageModel, differing_lines
-from modelcache.decision.form import differ_in_form_only
 from modelcache.decision.languages import language_of
-from modelcache.embedding.base import Embedder, Embeddings, usable_cores
+from modelcache.embedding.base import Embedder, usable_cores
+from modelcache.language.form import differ_in_form_only
+from modelcache.records.vectors import Embeddings
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
 

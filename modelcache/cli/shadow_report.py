@@ -2,9 +2,9 @@
 
 import argparse
 
-from modelcache.decision.shadow_report import shadow_report
+from modelcache.learning.tallies import shadow_report
 from modelcache.manager.factory import get_scalar_store
-from modelcache.manager.names import model_key
+from modelcache.records.names import model_key
 from modelcache.settings import load_settings
 
 

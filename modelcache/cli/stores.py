@@ -5,8 +5,9 @@ from tqdm import tqdm
 from modelcache.embedding.factory import get_embedder
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
 from modelcache.manager.reconcile import Reconciled, reconcile
+from modelcache.records.names import model_key
 from modelcache.settings import load_settings
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from modelcache.decision.form import differ_in_form_only
 from modelcache.decision.languages import LANGUAGES, language_of
 from modelcache.embedding.base import Embedder
+from modelcache.language.form import differ_in_form_only
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 
 FORMAT = 4

@@ -5,13 +5,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from modelcache.decision.confidence import Confidence, odds_times
-from modelcache.decision.standing import Standing
 from modelcache.embedding.base import Thresholds
-from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import SYSTEM, Message, Question, embedded_places, normalise, told_in
-from modelcache.processor.small_talk import ASSISTANT, USER, Turns
+from modelcache.language.small_talk import ASSISTANT, USER, Turns, told_in
+from modelcache.language.standing import Standing
+from modelcache.language.tokens import words_of
+from modelcache.processor.pre import embedded_places
+from modelcache.records.dialogue import SYSTEM, Message, normalise
+from modelcache.records.entry import Candidate
+from modelcache.records.question import Question
 from modelcache.slots.guard import SlotGuard
-from modelcache.slots.tokens import words_of
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -7,9 +7,11 @@ from modelcache.decision.confidence import Confidence, odds_times
 from modelcache.decision.conversations import Conversations
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import Thresholds
-from modelcache.manager.data_manager import Candidate
+from modelcache.language.small_talk import sole_turn
 from modelcache.processor.post import first
-from modelcache.processor.pre import Question, differing_part, last_turn, sole_turn
+from modelcache.records.dialogue import differing_part, last_turn
+from modelcache.records.entry import Candidate
+from modelcache.records.question import Question
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.slots.guard import SlotGuard
 

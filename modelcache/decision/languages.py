@@ -3,10 +3,10 @@
 import re
 from functools import lru_cache
 
-from modelcache.slots.languages import SHARED, best_of
-from modelcache.slots.languages import language_of as written_in
+from modelcache.language.tokens import HAN
+from modelcache.language.written import SHARED, best_of
+from modelcache.language.written import language_of as written_in
 from modelcache.slots.tables import load_tables
-from modelcache.slots.tokens import HAN
 
 CHINESE, ENGLISH, OTHER = "chinese", "english", "other"
 LANGUAGES = (CHINESE, ENGLISH, OTHER)

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from modelcache.records.vectors import Embeddings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
-
-Embeddings = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +93,6 @@ class Embedder(ABC):
 
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing to release
         """Release what ``open`` took; harmless when repeated."""
-
-
-def normalise_rows(vectors: NDArray[np.floating]) -> Embeddings:
-    """Return float32 rows of unit length; a row of zeros stays zeros."""
-    rows = np.ascontiguousarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1
-    unit: Embeddings = rows / lengths
-    return unit
 
 
 def usable_cores() -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows, usable_cores
+from modelcache.embedding.base import Embedder, Thresholds, usable_cores
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, Floats, wheel_file
 from modelcache.embedding.onnx_session import OnnxSession, threads_of_a_text
@@ -18,6 +18,7 @@ from modelcache.embedding.pooling import average
 from modelcache.embedding.shipped import About, checked, shipped_folder
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError
+from modelcache.records.vectors import Embeddings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 

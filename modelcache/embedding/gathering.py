@@ -13,8 +13,9 @@ from queue import SimpleQueue
 import numpy as np
 from cachetools import LRUCache
 
-from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.embedding.base import Embedder
 from modelcache.errors import EmbeddingError
+from modelcache.records.vectors import Embeddings
 
 # What a remembered text takes beside its vector: a hash, an array's header, the slots of two dicts.
 ENTRY_BYTES = 400
@@ -64,6 +65,11 @@ class GatheringEmbedder:
         self._on_its_way: dict[str, _Text] = {}
         self._closed = True
         self._threads: list[threading.Thread] = []
+
+    @property
+    def max_chars(self) -> int:
+        """How much of a text is read."""
+        return self._engine.max_chars
 
     def open(self) -> None:
         """Open the engine; ConfigError as there."""

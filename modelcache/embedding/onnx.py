@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, Embeddings, normalise_rows, usable_cores
+from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, usable_cores
 from modelcache.embedding.folder import (
     CONFIG_FILE,
     DEFAULT_POSITIONS,
@@ -32,6 +32,7 @@ from modelcache.embedding.text import clean, ranges_before_clean, safe_name
 from modelcache.embedding.tokens import add_lower_case, unknown_ranges
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.packages import needs
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

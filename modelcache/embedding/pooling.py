@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from modelcache.embedding.base import Embeddings
 from modelcache.embedding.folder import CONFIG_FILE, read_modules, read_object
 from modelcache.errors import ConfigError
+from modelcache.records.vectors import Embeddings
 
 MEAN, CLS, LAST = "mean", "cls", "lasttoken"
 MAX, MEAN_SQRT, WEIGHTED = "max", "mean_sqrt_len_tokens", "weightedmean"

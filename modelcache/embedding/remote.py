@@ -7,9 +7,10 @@ import httpx
 import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, Embeddings, normalise_rows
+from modelcache.embedding.base import UNKNOWN_MODEL, Embedder
 from modelcache.embedding.text import clean, safe_name
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

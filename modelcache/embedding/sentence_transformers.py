@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelcache.embedding.base import UNKNOWN_MODEL, Embedder, Embeddings, normalise_rows
+from modelcache.embedding.base import UNKNOWN_MODEL, Embedder
 from modelcache.embedding.folder import (
     CONFIG_FILE,
     MODULES_FILE,
@@ -33,6 +33,7 @@ from modelcache.embedding.transformer import (
     weights_file,
 )
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

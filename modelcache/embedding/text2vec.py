@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from modelcache.embedding.base import Embedder, Embeddings, Thresholds, normalise_rows
+from modelcache.embedding.base import Embedder, Thresholds
 from modelcache.embedding.folder import CONFIG_FILE, PROJECT_ROOT, fingerprint, resolve_folder
 from modelcache.embedding.text import clean, ranges_before_clean, safe_name
 from modelcache.embedding.transformer import (
@@ -19,6 +19,7 @@ from modelcache.embedding.transformer import (
     weights_file,
 )
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.embedding.base import Embedder
 from modelcache.embedding.folder import (
     CONFIG_FILE,
     DEFAULT_POSITIONS,
@@ -18,6 +18,7 @@ from modelcache.embedding.folder import (
 from modelcache.embedding.tokens import Range, add_lower_case, unknown_ranges
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.packages import needs
+from modelcache.records.vectors import Embeddings
 
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")
 TOKENIZER_OPTIONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelcache.decision.verified import wilson_95
 from modelcache.evaluation.asking import Asker, Found, numbered
 from modelcache.evaluation.linked import components
 from modelcache.evaluation.pairs import Dialogue, LabelledPair, key
+from modelcache.learning.verified import wilson_95
 
 # A share of fewer hits says nothing of how it moves with the threshold.
 LEAST_HITS = 30

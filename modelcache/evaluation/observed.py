@@ -12,9 +12,10 @@ from pathlib import Path
 from modelcache.errors import ConfigError
 from modelcache.evaluation.pairs import Dialogue, LabelledPair
 from modelcache.manager.factory import get_scalar_store
-from modelcache.manager.names import model_key
 from modelcache.manager.scalar_data.base import ScalarStore
-from modelcache.processor.pre import SYSTEM, Message, make_question, turns_in
+from modelcache.processor.pre import make_question
+from modelcache.records.dialogue import SYSTEM, Message, turns_in
+from modelcache.records.names import model_key
 from modelcache.settings import Settings
 
 MOST = 100_000

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelcache.decision.verified import wilson_95
 from modelcache.evaluation.counting import Outcome, Outcomes, Tally
 from modelcache.evaluation.pairs import shown
+from modelcache.learning.verified import wilson_95
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 WRONG_SHOWN = 10

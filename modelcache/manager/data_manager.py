@@ -11,18 +11,19 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from time import time
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import StoreError, VectorStoreError
 from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.eviction.sweep import Sweep, SweepLimits
-from modelcache.manager.names import collection_name, model_key
-from modelcache.manager.reconcile import from_bytes, index_vector, index_vectors, reconcile
-from modelcache.manager.scalar_data.base import MAX_ID, CachedAnswer, NewAnswer, ScalarStore
+from modelcache.manager.names import collection_name
+from modelcache.manager.reconcile import index_vector, index_vectors, reconcile
+from modelcache.manager.scalar_data.base import MAX_ID, ScalarStore
 from modelcache.manager.vector_data.base import VectorHit, VectorStore
+from modelcache.records.entry import CachedAnswer, Candidate, NewAnswer
+from modelcache.records.names import model_key
+from modelcache.records.vectors import Embeddings, from_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +31,6 @@ logger = logging.getLogger(__name__)
 SPARE_HITS = 8
 WIDEN_BY = 4
 LOCK_STRIPES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A live entry near the question."""
-
-    entry: CachedAnswer
-    similarity: float
-    """Cosine of the two questions' embeddings, -1..1."""
-    context_similarities: tuple[float, ...] = ()
-    """The cosine of each two earlier turns at the same place that are compared by meaning, oldest first."""
 
 
 class SSDataManager:

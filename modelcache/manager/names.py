@@ -12,12 +12,6 @@ KEPT_NAMES = 4096
 
 
 @lru_cache(maxsize=KEPT_NAMES)
-def model_key(model: str) -> str:
-    """Hash a model's full name: the key that rows are found by."""
-    return digest("model", model)
-
-
-@lru_cache(maxsize=KEPT_NAMES)
 def collection_name(model: str, embedder: str) -> str:
     """Name the collection of a model's vectors: a readable slug, made unique by a hash.
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings, normalise_rows
-from modelcache.manager.names import collection_name, model_key
+from modelcache.manager.names import collection_name
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
+from modelcache.records.names import model_key
+from modelcache.records.vectors import Embeddings, from_bytes, normalise_rows
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +82,3 @@ def index_vector(last: Embeddings, context: Embeddings) -> Embeddings:
     earlier = normalise_rows(context.sum(axis=0, keepdims=True))
     combined: Embeddings = normalise_rows(last + CONTEXT_WEIGHT * earlier)[0]
     return combined
-
-
-def to_bytes(embedding: Embeddings) -> bytes:
-    """Pack one vector as a row keeps it: float32, little-endian."""
-    return embedding.astype("<f4").tobytes()
-
-
-def from_bytes(data: bytes) -> Embeddings:
-    """Unpack a row's vectors, float32, in a line."""
-    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)

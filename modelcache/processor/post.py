@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from modelcache.manager.data_manager import Candidate
+from modelcache.records.entry import Candidate
 
 
 def first(candidates: Sequence[Candidate]) -> Candidate:

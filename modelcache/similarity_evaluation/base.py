@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import Question
+from modelcache.records.entry import Candidate
+from modelcache.records.question import Question
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -1,7 +1,7 @@
 """Rank by the cosine of the two embeddings."""
 
-from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import Question
+from modelcache.records.entry import Candidate
+from modelcache.records.question import Question
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from modelcache.manager.data_manager import Candidate
-from modelcache.processor.pre import Question
+from modelcache.records.entry import Candidate
+from modelcache.records.question import Question
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 
 if TYPE_CHECKING:

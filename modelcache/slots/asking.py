@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from modelcache.slots.tokens import HAN, Token
+from modelcache.language.tokens import HAN, Token
 
 # The frames of a question about a word.
 ABOUT_A_WORD = re.compile(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 
-from modelcache.slots.tokens import FORM_WORDS, SMALL_HAN, Token
+from modelcache.language.tokens import FORM_WORDS, SMALL_HAN, Token
 
 # Words that begin alike are taken for forms of one: create and creating.
 STEM = 5

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from modelcache.slots.tokens import PLAIN_WORDS, SMALL_HAN, Token
+from modelcache.language.tokens import PLAIN_WORDS, SMALL_HAN, Token
 
 # How many words that say something make a side, and among how many they are looked for.
 NEIGHBOURS = 5

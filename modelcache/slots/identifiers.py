@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from modelcache.slots.tokens import FORM_WORDS
+from modelcache.language.tokens import FORM_WORDS
 
 RUN = re.compile(r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*(?:\+(?![A-Za-z0-9]))?")
 DIGITS = re.compile(r"[0-9]+(?:\.[0-9]+)*")

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 
+from modelcache.language.tokens import Token
+from modelcache.language.trie import Mark
 from modelcache.slots.directions import Turn
 from modelcache.slots.places import Role, role_of
 from modelcache.slots.record import Axis
-from modelcache.slots.tables import SIDES, STATE, Mark
-from modelcache.slots.tokens import Token
+from modelcache.slots.tables import SIDES, STATE
 
 # To stop or to cancel what one side says, as in 停止订阅, is the other side.
 UNDOING = frozenset({"open-close", "start-stop"})

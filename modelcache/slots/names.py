@@ -2,7 +2,7 @@
 
 import re
 
-from modelcache.slots.tokens import HAN, Token
+from modelcache.language.tokens import HAN, Token
 
 # How one is addressed behind one's name.
 ADDRESSES = (

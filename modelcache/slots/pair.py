@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from modelcache.slots.durations import Duration, agreed
+from modelcache.language.durations import Duration, agreed
+from modelcache.language.tokens import SMALL_WORDS
 from modelcache.slots.record import Slots
 from modelcache.slots.tables import Tables
-from modelcache.slots.tokens import SMALL_WORDS
 
 # Shares of equal words from which on a difference is plain: in texts put differently, a negation, a direction
 # or a name may well mean the same. Chinese texts share fewer characters and say more with each.

@@ -2,7 +2,7 @@
 
 import re
 
-from modelcache.slots.tokens import words_of
+from modelcache.language.tokens import words_of
 
 LONGEST = 4096
 COLON = re.compile(r"[:：]\s*(?=\S)")

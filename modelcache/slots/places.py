@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from modelcache.language.tokens import FORM_WORDS, SMALL_HAN, Token
 from modelcache.slots.directions import Turn
-from modelcache.slots.tokens import FORM_WORDS, SMALL_HAN, Token
 
 # The people of a question, whose parts are not for exchange whatever they do to each other.
 PERSON = "person"

@@ -4,22 +4,22 @@ import re
 from collections import defaultdict
 from functools import partial
 
+from modelcache.language.durations import durations_of
+from modelcache.language.number_reading import NumberReader
+from modelcache.language.tokens import FORM_WORDS, HAN, Token, tokens_of
+from modelcache.language.written import language_of
 from modelcache.slots.asking import parts_of, voice_of, word_asked_about
 from modelcache.slots.content import content_of, denied_of, initials_of, letters_of
 from modelcache.slots.directions import links_of
-from modelcache.slots.durations import durations_of
 from modelcache.slots.identifiers import identifiers_of
-from modelcache.slots.languages import language_of
 from modelcache.slots.listed import Listed
 from modelcache.slots.names import names_of, persons_before_address, titles_of
-from modelcache.slots.number_reading import NumberReader
 from modelcache.slots.payload import payload_of
 from modelcache.slots.places import places_of
 from modelcache.slots.record import Measure, Slots
 from modelcache.slots.signs import signs_of
 from modelcache.slots.spellings import is_unit, spellings_of
 from modelcache.slots.tables import Tables
-from modelcache.slots.tokens import FORM_WORDS, HAN, Token, tokens_of
 
 # A longer text is read up to here, so that its cost is bounded.
 LONGEST = 4096

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from modelcache.language.clock import Clock
+from modelcache.language.durations import Duration
+from modelcache.language.written import Language
 from modelcache.slots.asking import Voice
-from modelcache.slots.clock import Clock
 from modelcache.slots.directions import Link
-from modelcache.slots.durations import Duration
 from modelcache.slots.identifiers import Identifiers
-from modelcache.slots.languages import Language
 from modelcache.slots.places import Places
 from modelcache.slots.signs import Signs
 

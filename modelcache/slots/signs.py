@@ -9,8 +9,8 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 
-from modelcache.slots.characters import COMMON
-from modelcache.slots.tokens import ACCENTED, HAN
+from modelcache.language.characters import COMMON
+from modelcache.language.tokens import ACCENTED, HAN
 
 QUOTES = "\"'`“”‘’„«»‹›「」『』《》〈〉"
 PUNCTUATION = frozenset(",.;:?!。、…·—–-~")

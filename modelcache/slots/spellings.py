@@ -1,9 +1,10 @@
 """The spellings of the tables that a text holds, and what each of its numbers is a number of."""
 
-from modelcache.slots.number_reading import HEADS, NumberReader
+from modelcache.language.number_reading import HEADS, NumberReader
+from modelcache.language.tokens import Token
+from modelcache.language.trie import Mark, longest
 from modelcache.slots.record import Measure
-from modelcache.slots.tables import Mark, Node, Tables
-from modelcache.slots.tokens import Token
+from modelcache.slots.tables import Tables
 
 # How many words may part "turn" and "off".
 GAP = 4
@@ -64,21 +65,6 @@ def is_unit(word: str, tables: Tables) -> bool:
     """Tell whether a number may be a number of this."""
     nodes = (tables.after_number.following.get(word), tables.spellings.following.get(word))
     return any(mark.rule in MEASURED for node in nodes if node for mark in node.marks or ())
-
-
-def longest(root: Node, tokens: list[Token], start: int) -> tuple[tuple[Mark, ...], int]:
-    """Return the marks of the longest spelling that begins here, and its number of tokens; 0 for none."""
-    node = root
-    marks: tuple[Mark, ...] = ()
-    length = 0
-    for place in range(start, len(tokens)):
-        following = node.following.get(tokens[place].text)
-        if following is None:
-            break
-        node = following
-        if node.marks is not None:
-            marks, length = node.marks, place + 1 - start
-    return marks, length
 
 
 def _keep_measures(measures: dict[Measure, set[str]], number: str, marks: tuple[Mark, ...]) -> None:

@@ -4,10 +4,11 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelcache.errors import ConfigError
-from modelcache.slots.tokens import words_of
+from modelcache.language.tokens import words_of
+from modelcache.language.trie import Mark, Node
 
 FOLDER = Path(__file__).parent
 LISTS = {
@@ -24,22 +25,6 @@ GAP = "…"
 # may want to unlock it.
 STATE = ", a state"
 VOWELS = frozenset("aeiou")
-
-
-class Mark(NamedTuple):
-    """What a spelling stands for: a value of one axis of one rule."""
-
-    rule: str
-    axis: str
-    value: str
-
-
-@dataclass(slots=True)
-class Node:
-    """The spellings that begin alike; ``marks`` is None where none ends."""
-
-    following: dict[str, "Node"] = field(default_factory=dict)
-    marks: tuple[Mark, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -70,10 +55,7 @@ class Tables:
             known = self.parted.setdefault(firsts[0], {})
             known[lasts[0]] = known.get(lasts[0], ()) + marks
             return
-        node = self.after_number if after_number else self.spellings
-        for word in words_of(spelling):
-            node = node.following.setdefault(word, Node())
-        node.marks = tuple(dict.fromkeys((node.marks or ()) + marks))
+        (self.after_number if after_number else self.spellings).add(spelling, *marks)
 
 
 def load_tables(further: Path | None = None) -> Tables:

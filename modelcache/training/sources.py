@@ -10,7 +10,7 @@ from modelcache.decision.languages import CHINESE, language_of
 from modelcache.errors import ConfigError
 from modelcache.evaluation.linked import components, share_of
 from modelcache.evaluation.pairs import read_pairs as read_labelled
-from modelcache.processor.pre import normalise
+from modelcache.records.dialogue import normalise
 from modelcache.training.examples import Example
 
 HOW_TO_GET = (

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from modelcache.embedding.base import normalise_rows
 from modelcache.manager.names import collection_name
 from modelcache.manager.vector_data.base import VectorStore
+from modelcache.records.vectors import normalise_rows
 
 COLLECTION = collection_name("large", "hash-v1")
 COUNT = 20_000

@@ -14,13 +14,13 @@ import pytest
 from pydantic import SecretStr
 
 from modelcache.errors import ConfigError, ScalarStoreError
-from modelcache.manager.names import model_key
 from modelcache.manager.scalar_data import mysql_schema
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
 from modelcache.manager.scalar_data.mysql import MySQLStorage
 from modelcache.manager.scalar_data.mysql_connection import MySQLConnection, Server
 from modelcache.manager.scalar_data.mysql_schema import SCHEMA_VERSION
 from modelcache.manager.scalar_data.sql import Cursor
+from modelcache.records.names import model_key
 from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, line, put, seen
 from tests.running import ROOT, wait_until
 from tests.servers.mysql_protocol import MySQLProtocolServer

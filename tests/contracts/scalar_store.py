@@ -8,17 +8,11 @@ import numpy as np
 import pytest
 
 from modelcache.errors import ScalarStoreError
-from modelcache.manager.names import model_key
-from modelcache.manager.scalar_data.base import (
-    HitUse,
-    LogLine,
-    ModelPolicy,
-    NewAnswer,
-    Observation,
-    PendingLookup,
-    ScalarStore,
-    Tally,
-)
+from modelcache.manager.scalar_data.base import HitUse, ScalarStore
+from modelcache.records.entry import NewAnswer
+from modelcache.records.log_line import LogLine
+from modelcache.records.names import model_key
+from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
 
 NOW = 1_700_000_000.0
 FAR_FUTURE = 9_000_000_000.0

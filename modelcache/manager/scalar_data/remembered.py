@@ -7,7 +7,9 @@ from typing import Any, cast
 
 from cachetools import LRUCache
 
-from modelcache.manager.scalar_data.base import CachedAnswer, NewAnswer, Observation, ScalarStore
+from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.records.entry import CachedAnswer, NewAnswer
+from modelcache.records.observation import Observation
 
 # What an entry takes beside its question and its answer: the record, its hashes, two dict slots.
 ENTRY_BYTES = 600

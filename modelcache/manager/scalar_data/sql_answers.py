@@ -10,11 +10,9 @@ from modelcache.hashing import digest
 from modelcache.manager.scalar_data.base import (
     MAX_ID,
     AnswerStore,
-    CachedAnswer,
     DeadAnswer,
     DeadCount,
     HitUse,
-    NewAnswer,
     RowState,
     RowUse,
     StoredEmbedding,
@@ -29,6 +27,7 @@ from modelcache.manager.scalar_data.sql import (
     repeated_unless_done,
     sql_time,
 )
+from modelcache.records.entry import CachedAnswer, NewAnswer
 
 ANSWER_TYPE_TEXT = 0
 # What goes with an answer, itself last: table, and what names its rows.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from time import time
 from typing import Any
 
-from modelcache.manager.scalar_data.base import LogLine, LogStore
+from modelcache.manager.scalar_data.base import LogStore
 from modelcache.manager.scalar_data.sql import (
     ROW_CHUNK,
     Cursor,
@@ -15,6 +15,7 @@ from modelcache.manager.scalar_data.sql import (
     repeated_unless_done,
     sql_time,
 )
+from modelcache.records.log_line import LogLine
 
 LOG_TEXT_CHARS = 10_000
 LOG_COLUMNS = (

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from modelcache.manager.scalar_data.base import Observation, ObservationStore, PendingLookup, Tally
+from modelcache.manager.scalar_data.base import ObservationStore
 from modelcache.manager.scalar_data.sql import (
     ID_CHUNK,
     ROW_CHUNK,
@@ -15,6 +15,7 @@ from modelcache.manager.scalar_data.sql import (
     repeated,
     repeated_unless_done,
 )
+from modelcache.records.observation import Observation, PendingLookup, Tally
 
 OBSERVED_COLUMNS = "answer_id, fingerprint, told, model_key, score, correct, observed_at"
 LOOKUP_COLUMNS = "fingerprint, partition_key, model_key, answer_id, score, asked_at"

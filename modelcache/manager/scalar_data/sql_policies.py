@@ -4,8 +4,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from modelcache.manager.scalar_data.base import ModelPolicy, PolicyStore
+from modelcache.manager.scalar_data.base import PolicyStore
 from modelcache.manager.scalar_data.sql import Cursor, SqlDatabase, repeated
+from modelcache.records.observation import ModelPolicy
 
 
 class SqlPolicies(SqlDatabase, PolicyStore):

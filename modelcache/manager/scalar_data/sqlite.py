@@ -11,10 +11,11 @@ from dbutils.pooled_db import PooledDB
 
 from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.folder_lock import FolderLock
-from modelcache.manager.scalar_data.base import NewAnswer, RowState
+from modelcache.manager.scalar_data.base import RowState
 from modelcache.manager.scalar_data.sql import Cursor, marks
 from modelcache.manager.scalar_data.sql_answers import INSERT_COLUMNS, LIVE
 from modelcache.manager.scalar_data.sql_storage import SqlStorage
+from modelcache.records.entry import NewAnswer
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -4,13 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import VectorStoreError
-
-Ids = NDArray[np.int64]
+from modelcache.records.vectors import Embeddings, Ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from chromadb.config import Settings as ChromaSettings
 from chromadb.config import System
 from chromadb.errors import ChromaError, NotFoundError, error_types
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.folder_lock import FolderLock
-from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
+from modelcache.manager.vector_data.base import VectorHit, VectorStore
+from modelcache.records.vectors import Embeddings, Ids
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

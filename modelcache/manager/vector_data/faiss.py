@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.folder_lock import FolderLock
-from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
+from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.manager.vector_data.local.collection import Collection
 from modelcache.manager.vector_data.local.upkeep import Upkeep
+from modelcache.records.vectors import Embeddings, Ids
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

@@ -20,10 +20,9 @@ import numpy as np
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.patience import progressed
-from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
+from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.manager.vector_data.milvus_collections import (
     EMBEDDING,
     ID,
@@ -38,6 +37,7 @@ from modelcache.manager.vector_data.milvus_errors import (
     reason,
     without_secret,
 )
+from modelcache.records.vectors import Embeddings, Ids
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

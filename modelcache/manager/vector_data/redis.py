@@ -24,9 +24,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import ConfigError, VectorStoreError
-from modelcache.manager.vector_data.base import Ids, VectorHit, VectorStore
+from modelcache.manager.vector_data.base import VectorHit, VectorStore
+from modelcache.records.vectors import Embeddings, Ids
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings

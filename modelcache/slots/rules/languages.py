@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from modelcache.slots.languages import Language, best_of
+from modelcache.language.written import Language, best_of
 from modelcache.slots.pair import Pair
 
 LEAST_LEAD = 3

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from modelcache.slots.clock import unlike
+from modelcache.language.clock import unlike
 from modelcache.slots.pair import Pair
 
 

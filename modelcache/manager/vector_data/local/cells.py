@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings
 from modelcache.manager.vector_data.local.centroids import Centroids, Places, train
 from modelcache.manager.vector_data.local.files import replacing
 from modelcache.manager.vector_data.local.library import faiss
 from modelcache.manager.vector_data.local.lookup import Slots
 from modelcache.manager.vector_data.local.rows import Arrays
 from modelcache.manager.vector_data.local.shared_lock import SharedLock
+from modelcache.records.vectors import Embeddings
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ the points of the nearest few groups, takes seconds and seldom names another poi
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcache.embedding.base import Embeddings, normalise_rows
 from modelcache.manager.vector_data.local.library import faiss
+from modelcache.records.vectors import Embeddings, normalise_rows
 
 ROUNDS = 6
 GROUP_ROUNDS = 6

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings
 from modelcache.errors import VectorStoreError
-from modelcache.manager.vector_data.base import Ids, VectorHit
+from modelcache.manager.vector_data.base import VectorHit
 from modelcache.manager.vector_data.local.cells import OUTGROWN, Cells
 from modelcache.manager.vector_data.local.contents import Contents, partition_key, partition_keys
 from modelcache.manager.vector_data.local.lookup import Keys, Slots
 from modelcache.manager.vector_data.local.row_file import DamagedFileError, RowFile
 from modelcache.manager.vector_data.local.rows import DEAD, pack
+from modelcache.records.vectors import Embeddings, Ids
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from hashlib import blake2b
 
 import numpy as np
 
-from modelcache.embedding.base import Embeddings
-from modelcache.manager.vector_data.base import Ids, VectorHit
+from modelcache.manager.vector_data.base import VectorHit
 from modelcache.manager.vector_data.local.cells import Cells
 from modelcache.manager.vector_data.local.lookup import Keys, SlotLookup, Slots
 from modelcache.manager.vector_data.local.rows import DEAD, Arrays, Rows
+from modelcache.records.vectors import Embeddings, Ids
 
 # Candidates ranked by their vectors for one search of a large partition; codes alone rank too roughly.
 CANDIDATES = 200

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from modelcache.embedding.base import Embeddings
-from modelcache.manager.vector_data.base import Ids
 from modelcache.manager.vector_data.local.lookup import Slots
+from modelcache.records.vectors import Embeddings, Ids
 
 DEAD = -1
 """In the place of the id of a deleted vector."""

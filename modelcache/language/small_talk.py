@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from modelcache.decision.wording import shipped_wording
+from modelcache.language.wording import shipped_wording
+from modelcache.records.dialogue import SYSTEM, turns_in
 
 Turns = Sequence[tuple[str, str]]
 
@@ -65,3 +66,14 @@ def _is_polite(text: str) -> bool:
         return False
     lowered = text.lower().replace("’", "'")
     return says_nothing(text) or any(reply in lowered for reply in REPLIES)
+
+
+def told_in(dialogue: str) -> list[tuple[str, str]]:
+    """Return the turns of a spliced dialogue without system prompts, greetings and thanks."""
+    return without_small_talk([turn for turn in turns_in(dialogue) if turn[0] != SYSTEM])
+
+
+def sole_turn(dialogue: str) -> str | None:
+    """Return the content of the only turn that says something; None where there are several."""
+    turns = told_in(dialogue)
+    return turns[0][1] if len(turns) == 1 else None

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from modelcache import turns as turns_module
+from modelcache import admission
+from modelcache.admission import Admission
 from modelcache.app import get_service
-from modelcache.turns import Turns
 from tests.conftest import AppFactory
 from tests.hash_embedder import NEAR
 from tests.wire import client_of, is_hit
@@ -17,13 +17,13 @@ THREADS = 8
 
 
 def test_no_more_than_the_limit_are_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns_module, "PATIENCE_SECONDS", 60)
-    turns, lock, inside, most = Turns(2), threading.Lock(), 0, 0
+    monkeypatch.setattr(admission, "PATIENCE_SECONDS", 60)
+    admitting, lock, inside, most = Admission(2), threading.Lock(), 0, 0
 
     def take() -> None:
         nonlocal inside, most
         for _ in range(50):
-            with turns.turn():
+            with admitting.admitted():
                 with lock:
                     inside += 1
                     most = max(most, inside)
@@ -36,21 +36,21 @@ def test_no_more_than_the_limit_are_inside(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_turn_is_given_back_when_what_is_done_in_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns_module, "PATIENCE_SECONDS", 60)
-    turns = Turns(1)
+    monkeypatch.setattr(admission, "PATIENCE_SECONDS", 60)
+    admitting = Admission(1)
     for _ in range(3):
-        with pytest.raises(KeyError), turns.turn():
+        with pytest.raises(KeyError), admitting.admitted():
             raise KeyError
 
 
 def test_one_that_takes_long_holds_up_no_other() -> None:
-    turns, done = Turns(1), threading.Event()
-    with ThreadPoolExecutor(THREADS) as pool, turns.turn():
-        for future in [pool.submit(lambda: run(turns, done.set)) for _ in range(THREADS)]:
+    admitting, done = Admission(1), threading.Event()
+    with ThreadPoolExecutor(THREADS) as pool, admitting.admitted():
+        for future in [pool.submit(lambda: run(admitting, done.set)) for _ in range(THREADS)]:
             future.result(timeout=60)
         assert done.is_set()
     # What was taken without waiting is not given back twice.
-    with turns.turn():
+    with admitting.admitted():
         pass
 
 
@@ -58,12 +58,12 @@ def test_a_query_is_answered_while_another_one_searches_for_long(make_app: AppFa
     app = make_app()
     client = client_of(app)
     client.insert(("how tall is the tower?", "a"))
-    with get_service(app).cache.turns.turn():
+    with get_service(app).cache.lookup._admission.admitted():
         assert is_hit(client.query("how tall is the tower?" + NEAR))
 
 
-def run(turns: Turns, what: Callable[[], None]) -> None:
-    with turns.turn():
+def run(admitting: Admission, what: Callable[[], None]) -> None:
+    with admitting.admitted():
         what()
 
 

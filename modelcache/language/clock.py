@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from modelcache.slots.numbers import HAN_NUMERALS, han_value
-from modelcache.slots.tokens import Token, text_at
+from modelcache.language.numbers import HAN_NUMERALS, han_value
+from modelcache.language.tokens import Token, text_at
 
 DIGITS = re.compile(r"(\d{1,2}):(\d\d)")
 O_CLOCK = frozenset({"点", "时", "am", "a.m.", "pm", "p.m.", "oclock", "clock"})

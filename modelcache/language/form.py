@@ -1,7 +1,7 @@
 """Two texts that say the same in another form: politeness, capitals, punctuation."""
 
-from modelcache.decision.wording import shipped_wording
-from modelcache.slots.tokens import SMALL_WORDS, words_of
+from modelcache.language.tokens import SMALL_WORDS, words_of
+from modelcache.language.wording import shipped_wording
 
 LONGEST = 1024
 

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from modelcache.decision.judge import Judged
-from modelcache.decision.verified import Evidence, own_threshold
-from modelcache.embedding.base import Embeddings
-from modelcache.manager.reconcile import from_bytes
-from modelcache.manager.scalar_data.base import Observation
+from modelcache.learning.verified import Evidence, own_threshold
+from modelcache.records.observation import Observation
+from modelcache.records.vectors import Embeddings, from_bytes
 
 TOLD_WRONG = "feedback"
 UNDER_OWN_THRESHOLD = "own-threshold"

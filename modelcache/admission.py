@@ -7,12 +7,12 @@ from contextlib import contextmanager
 PATIENCE_SECONDS = 0.05
 
 
-class Turns:
-    """Limits how many threads are inside ``turn``; safe to use from many threads.
+class Admission:
+    """Limits how many threads are inside ``admitted``; safe to use from many threads.
 
     Each call into NumPy or SQLite drops the interpreter's lock, and where many threads want it, another
     takes it every time: with sixteen requests in a process this was seen to double the processor time of
-    a search. A turn is a courtesy, no promise: after ``PATIENCE_SECONDS`` nobody waits any longer, so that
+    a search. It is a courtesy, no promise: after ``PATIENCE_SECONDS`` nobody waits any longer, so that
     a search that is slow for once, as the first of a large model is, holds up no other.
     """
 
@@ -20,8 +20,8 @@ class Turns:
         self._free = threading.BoundedSemaphore(limit)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn and take it."""
+    def admitted(self) -> Iterator[None]:
+        """Wait until there is room, and take it for as long as the block runs."""
         taken = self._free.acquire(timeout=PATIENCE_SECONDS)
         try:
             yield

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from modelcache.decision.verified import wilson_95
-from modelcache.manager.scalar_data.base import Tally
+from modelcache.learning.verified import wilson_95
+from modelcache.records.observation import Tally
 
 # What became of queries, counted by the score of their best entry in thousandths.
 ASKED, RIGHT, WRONG, UNCLEAR = "asked", "right", "wrong", "unclear"

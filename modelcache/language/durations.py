@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from modelcache.slots.number_reading import scaled_at, unscaled_at
-from modelcache.slots.numbers import ORDINALS
-from modelcache.slots.tokens import Token, text_at
+from modelcache.language.number_reading import scaled_at, unscaled_at
+from modelcache.language.numbers import ORDINALS
+from modelcache.language.tokens import Token, text_at
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 MONTHS = {"month": 1, "year": 12}

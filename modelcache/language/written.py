@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from modelcache.slots.characters import ONLY_SIMPLIFIED, ONLY_TRADITIONAL
+from modelcache.language.characters import ONLY_SIMPLIFIED, ONLY_TRADITIONAL
 
 # Other scripts are of one language each, or of some that are not told apart.
 SCRIPTS = {

@@ -7,7 +7,6 @@ set and observed, one compares the answers that are inserted with those that ent
 import logging
 import queue
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,26 +15,22 @@ from time import time
 from cachetools import LRUCache
 
 from modelcache.background import BackgroundWriter
-from modelcache.decision.shadow_report import ASKED, NO_ENTRY, RIGHT, UNCLEAR, WRONG, bucket_of
-from modelcache.decision.verified import Curve, Evidence, Verifier
 from modelcache.embedding.base import Thresholds
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import ModelCacheError
-from modelcache.manager.names import model_key
-from modelcache.manager.scalar_data.base import (
-    CachedAnswer,
-    ModelPolicy,
-    Observation,
-    PendingLookup,
-    ScalarStore,
-    Tally,
-)
-from modelcache.processor.pre import Question
+from modelcache.learning.answers import AnswerComparison
+from modelcache.learning.policy import SHADOW, VERIFIED, Policy
+from modelcache.learning.tallies import ASKED, NO_ENTRY, RIGHT, UNCLEAR, WRONG, bucket_of
+from modelcache.learning.verified import Curve, Evidence, Verifier
+from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.records.entry import CachedAnswer
+from modelcache.records.found import Found
+from modelcache.records.names import model_key
+from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
+from modelcache.records.question import Question
 from modelcache.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-OFF, SHADOW, SERVE, VERIFIED = "off", "shadow", "serve", "verified"
 
 REFRESH_SECONDS = 1.0
 # An insert is compared this long after it came: until then, other processes have written their look-ups.
@@ -46,18 +41,6 @@ KEPT_MODELS = 256
 POOL_OBSERVATIONS = 2000
 # After so long an observation counts half: answers age.
 HALF_LIFE_SECONDS = 30 * 86_400.0
-# A longer answer is compared by equality only.
-MAX_ANSWER_CHARS = 2048
-
-FINAL_PUNCTUATION = ".!?;:,…。！？；：，、"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How queries to a model are answered."""
-
-    mode: str
-    error_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +123,39 @@ class Learner:
                 verifier = self._verifiers[model_key] = Verifier()
             return verifier
 
-    def asked(self, question: Question, entry: CachedAnswer | None, score: float, *, missed: bool) -> None:
-        """Count a query and, if it is told a miss though this entry might have answered, await its answer."""
-        exact = entry is not None and entry.fingerprint == question.fingerprint
-        bucket = NO_ENTRY if entry is None else bucket_of(score, exact=exact)
+    def serves(self, question: Question, found: Found, policy: Policy) -> bool:
+        """Tell whether what was found answers under this policy, and learn from the query.
+
+        In shadow mode nothing does. A query that is told a miss awaits its answer, to compare it with the
+        entry's.
+        """
+        entry = found.entry
+        bucket = NO_ENTRY if entry is None else bucket_of(found.score, exact=found.exact)
         self._writer.tally(Tally(question.model_key, ASKED, bucket, 1))
-        if missed and entry is not None:
-            self._writer.lookup(
-                PendingLookup(
-                    question.fingerprint, question.partition, question.model_key, entry.id, score, time()
-                )
+        if entry is None:
+            return False
+        if policy.mode == VERIFIED and self._is_verified(question, found, entry, policy.error_rate):
+            return True
+        self._writer.lookup(
+            PendingLookup(
+                question.fingerprint, question.partition, question.model_key, entry.id, found.score, time()
             )
+        )
+        return False
+
+    def _is_verified(self, question: Question, found: Found, entry: CachedAnswer, error_rate: float) -> bool:
+        """Tell whether observations let the entry answer at this error rate; raises ScalarStoreError."""
+        verifier = self.verifier(question.model_key)
+        asked = question.fingerprint
+        if found.exact:
+            seen = self._scalars.observations([entry.id]).get(entry.id, []) if entry.observed else []
+            own = [one for one in seen if one.fingerprint == asked]
+            return verifier.serves_exact(asked, evidence(own), error_rate)
+        seen = list(found.observations)
+        if any(one.told and one.correct and one.fingerprint == asked for one in seen):
+            return True
+        others = [one for one in seen if one.fingerprint != entry.fingerprint]
+        return verifier.serves(asked, found.score, evidence(others), error_rate)
 
     def inserted(self, model_key: str, answers: Sequence[tuple[str, int, str]]) -> None:
         """Have answers that were inserted (fingerprint, id, answer) compared, where that is awaited."""
@@ -220,32 +225,6 @@ class Learner:
                 observations.append(_observation(lookup, new_id if exact else entry.id, correct=correct))
         if observations:
             self._scalars.observe(observations)
-
-
-class AnswerComparison:
-    """Tells whether two answers say the same; between the two cosines it does not tell."""
-
-    def __init__(self, gathering: GatheringEmbedder, same: float, different: float) -> None:
-        self._gathering = gathering
-        self._same = same
-        self._different = different
-
-    def are_same(self, one: str, other: str) -> bool | None:
-        """Compare by equality, then by meaning; None: it is unclear. Raises EmbeddingError."""
-        folded = fold_answer(one), fold_answer(other)
-        if folded[0] == folded[1]:
-            return True
-        if max(map(len, folded)) > MAX_ANSWER_CHARS or not all(folded):
-            return None
-        first, second = self._gathering.embed(list(folded))
-        cosine = float(first @ second)
-        return True if cosine >= self._same else False if cosine < self._different else None
-
-
-def fold_answer(text: str) -> str:
-    """Fold what never changes what an answer says: composition, spaces, case, final punctuation."""
-    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
-    return folded.rstrip(FINAL_PUNCTUATION + " ")
 
 
 def evidence(observations: Sequence[Observation]) -> list[Evidence]:

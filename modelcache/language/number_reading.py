@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from modelcache.slots.clock import Clock, clock_at
-from modelcache.slots.numbers import HAN_NUMERALS, SCALES, WORDS, han_value, plain, scaled
-from modelcache.slots.tokens import PLAIN_WORDS, Token, text_at
+from modelcache.language.clock import Clock, clock_at
+from modelcache.language.numbers import HAN_NUMERALS, SCALES, WORDS, han_value, plain, scaled
+from modelcache.language.tokens import PLAIN_WORDS, Token, text_at
 
 DATE_WORDS = frozenset("月号日")
 VERSION_WORDS = frozenset({"v", "ver", "version", "versions", "版本", "release"})

@@ -7,9 +7,8 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from modelcache.slots.spellings import longest
-from modelcache.slots.tables import Mark, Tables
-from modelcache.slots.tokens import SMALL_WORDS, Token, tokens_of
+from modelcache.language.tokens import SMALL_WORDS, Token, tokens_of
+from modelcache.language.trie import Mark, Node, longest
 
 TABLE = Path(__file__).with_name("standing.toml")
 
@@ -68,17 +67,17 @@ class Standing:
     def binds(self, text: str) -> bool:
         """Tell whether a turn says how everything after it is to be answered."""
         tokens = tokens_of(text)
-        return any(longest(self._binding.spellings, tokens, place)[1] for place in range(len(tokens)))
+        return any(longest(self._binding, tokens, place)[1] for place in range(len(tokens)))
 
     def _opens_by_pointing(self, tokens: list[Token]) -> bool:
-        marks, _ = longest(self._opening.spellings, tokens, 0)
+        marks, _ = longest(self._opening, tokens, 0)
         return any(mark.rule == "opening" for mark in marks)
 
     def _marks(self, tokens: list[Token]) -> list[str]:
         """Return for each token the list that has the longest spelling over it, "" for none."""
         found: list[str] = []
         while len(found) < len(tokens):
-            marks, length = longest(self._anywhere.spellings, tokens, len(found))
+            marks, length = longest(self._anywhere, tokens, len(found))
             rule = marks[0].rule if marks else ""
             # A spelling that hides a pointing word in it still says something.
             found += [rule] * (length or 1)
@@ -105,9 +104,9 @@ class Standing:
         return any(token.text in self._behind_the for token in behind)
 
 
-def _spellings(lists: Mapping[str, Sequence[str]]) -> Tables:
-    tables = Tables()
+def _spellings(lists: Mapping[str, Sequence[str]]) -> Node:
+    spellings = Node()
     for name, words in lists.items():
         for word in words:
-            tables.add(word, Mark(name, name, name))
-    return tables
+            spellings.add(word, Mark(name, name, name))
+    return spellings

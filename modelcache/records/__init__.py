@@ -1,0 +1,1 @@
+"""What every part hands on: questions, entries, observations, vectors. Imports errors and hashing only."""

@@ -1,0 +1,70 @@
+"""What may import what: a request walks one line, and no part knows those who use it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "modelcache"
+
+GROUND = {"errors", "hashing"}
+STORAGE = {"manager"}
+JUDGEMENT = {"slots", "similarity_evaluation", "decision", "language"}
+APIS = {"adapter", "app", "serving", "cli"}
+OFFLINE = {"calibration", "evaluation", "training", "model_building"}
+ABOVE_LOOKUP = APIS | OFFLINE | {"core"}
+
+ALLOWED = {
+    "errors": set[str](),
+    "hashing": set[str](),
+    "records": GROUND,
+    "language": GROUND | {"records"},
+}
+FORBIDDEN = {
+    **{part: STORAGE | ABOVE_LOOKUP | {"lookup"} for part in JUDGEMENT | {"embedding", "processor"}},
+    "manager": JUDGEMENT | ABOVE_LOOKUP | {"lookup", "learning", "embedding"},
+    "learning": ABOVE_LOOKUP | {"lookup"},
+    "lookup": ABOVE_LOOKUP,
+    "core": APIS | OFFLINE,
+    "adapter": {"app", "serving", "cli"} | OFFLINE,
+    "app": {"serving", "cli"} | OFFLINE,
+}
+
+
+def imported(part: str) -> Iterator[tuple[str, str]]:
+    """Give each file of a part and the top-level name of what it imports: of our own, the part's."""
+    place = ROOT / PACKAGE / part
+    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+                if node.module == PACKAGE:
+                    names = [f"{PACKAGE}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                head, _, rest = name.partition(".")
+                yield str(path.relative_to(ROOT)), rest.split(".")[0] if head == PACKAGE else head
+
+
+def own_parts() -> set[str]:
+    return {path.stem for path in (ROOT / PACKAGE).iterdir()}
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_the_ground_knows_nothing_else(part: str) -> None:
+    beside = {(path, name) for path, name in imported(part) if name in own_parts() - ALLOWED[part] - {part}}
+    assert not beside
+
+
+@pytest.mark.parametrize("part", FORBIDDEN)
+def test_no_part_knows_those_above_it(part: str) -> None:
+    assert not {(path, name) for path, name in imported(part) if name in FORBIDDEN[part]}
+
+
+def test_nothing_under_the_look_up_knows_flask() -> None:
+    under = JUDGEMENT | STORAGE | {"records", "embedding", "processor", "learning", "lookup", "core"}
+    assert not {path for part in under for path, name in imported(part) if name in ("flask", "werkzeug")}
