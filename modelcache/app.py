@@ -9,12 +9,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import orjson
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from modelcache.adapter import adapter, reply
+from modelcache.adapter.packing import PACKINGS, unpacked
 from modelcache.core import Service
 from modelcache.embedding.base import Embedder
-from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, ModelCacheError
+from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, BodyError, ModelCacheError
 from modelcache.settings import Settings, make_settings
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,13 @@ def get_service(app: Flask) -> Service:
 
 def _add_routes(app: Flask, service: Service) -> None:
     @app.post(PATH)
+    @app.post(f"{PATH}/")
     def modelcache() -> Response:
-        return _json(*adapter.handle(service, request.get_data(cache=False)))
+        try:
+            body = _read_body(service.settings.max_body_bytes)
+        except BodyError as exc:
+            return _json(reply.error("query", exc.code("query"), exc.public), 200)
+        return _json(*adapter.handle(service, body))
 
     @app.get("/welcome")
     def welcome() -> str:
@@ -76,6 +82,21 @@ def _add_routes(app: Flask, service: Service) -> None:
         except ModelCacheError as exc:
             return _json({"status": "unavailable", "reason": exc.public}, 503)
         return _json({"status": "ready"}, 200)
+
+
+def _read_body(most: int) -> bytes:
+    """Return the request's body, unpacked; HTTPException or BodyError where that cannot be done."""
+    body = request.get_data(cache=False)
+    packing = request.headers.get("Content-Encoding", "").strip().lower()
+    if packing in ("", "identity"):
+        return body
+    if packing not in PACKINGS:
+        known = " and ".join(PACKINGS)
+        raise UnsupportedMediaType(f"Content-Encoding {packing!r} is not read; {known} are")
+    data = unpacked(body, packing, most)
+    if data is None:
+        raise RequestEntityTooLarge()
+    return data
 
 
 def _add_error_handlers(app: Flask) -> None:
@@ -115,6 +136,7 @@ class _Shortcut:
             or environ["REQUEST_METHOD"] != "POST"
             or not length.isdecimal()
             or int(length) > self._service.settings.max_body_bytes
+            or "HTTP_CONTENT_ENCODING" in environ
             or any(self._hooks)
         ):
             return self._inner(environ, start_response)

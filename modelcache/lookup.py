@@ -110,8 +110,10 @@ class Lookup:
         return Rated(self._judge.judge(question, [candidate])[0].confidence, embedding)
 
     def compares(self, question: Question) -> bool:
-        """Tell whether the question is short enough to be compared by meaning."""
-        return len(question.text) <= min(self._settings.max_embed_chars, self._gathering.max_chars)
+        """Tell whether the question is compared by meaning: it is a user's, and short enough."""
+        return question.is_comparable and len(question.text) <= min(
+            self._settings.max_embed_chars, self._gathering.max_chars
+        )
 
     def threshold(self, question: Question) -> float:
         """Return the threshold for a question of this length: the configured one, else the calibrated."""

@@ -6,6 +6,7 @@ Precedence, highest first: ``MODELCACHE_<NAME>`` in the environment, the file th
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,6 +17,7 @@ from modelcache.errors import ConfigError
 from modelcache.settings_sources import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
+    compile_patterns,
     parse_object,
     read_environment,
     read_ini,
@@ -29,6 +31,7 @@ MEGABYTE = 2**20
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 JsonObject = Annotated[dict[str, int | float | str], BeforeValidator(parse_object)]
+Patterns = Annotated[tuple[re.Pattern[str], ...], BeforeValidator(compile_patterns)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
 
 
@@ -290,6 +293,16 @@ class Settings(BaseModel):
         description="`partition`: only entries under an equal system prompt are compared; "
         "`splice`: it is part of the compared text",
     )
+    system_prompt_ignore: Patterns = Field(
+        (),
+        description="regular expressions, one a line or as a JSON list: what they match in a system "
+        "prompt does not count, for example a clock. What they match must not change an answer",
+    )
+    temperature_skips: bool = Field(
+        False,
+        description="let the `temperature` of a query set the chance that it is not looked up: 0 always "
+        "looks, 1 every other time, 2 never",
+    )
     conversation: Literal["meaning", "exact", "splice"] = Field(
         "meaning",
         description="`meaning`: each earlier turn is compared by meaning, as the last is; `exact`: they must "
@@ -425,7 +438,7 @@ def settings_table() -> list[tuple[str, str, str]]:
         if isinstance(default, SecretStr):
             default = default.get_secret_value()
         if isinstance(default, tuple):
-            default = ",".join(default)
+            default = ",".join(map(str, default))
         if isinstance(default, dict):
             default = json.dumps(default) if default else None
         shown = "" if default is None else str(default)

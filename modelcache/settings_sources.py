@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,18 @@ def split_names(value: Any) -> Any:
 def parse_object(value: Any) -> Any:
     """Read a JSON object of names and numbers."""
     return json.loads(value) if isinstance(value, str) else value
+
+
+def compile_patterns(value: Any) -> Any:
+    """Read regular expressions: one a line, or a JSON list of them."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = [line.strip() for line in value.splitlines() if line.strip()]
+    if not isinstance(value, list | tuple):
+        return value
+    try:
+        return tuple(re.compile(one) if isinstance(one, str) else one for one in value)
+    except re.error as exc:
+        raise ValueError(f"{exc.pattern!r} is no regular expression: {exc.msg}") from exc

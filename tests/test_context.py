@@ -27,6 +27,8 @@ from tests.wire import (
 PARIS = [*user("tell me about Paris"), *assistant("a city in France")]
 ROME = [*user("tell me about Rome"), *assistant("a city in Italy")]
 REPHRASED = [*user("tell me about Paris" + NEAR), *assistant("a city in France")]
+# Questions that stand on their own, as the one after them does.
+RIVERS = [*user("How many rivers flow through Germany?"), *assistant("about 7,000")]
 # Stands on its own, as a question and by the tables.
 WHOLE = "How many bridges cross the Thames in central London?"
 
@@ -199,21 +201,21 @@ def test_an_entry_of_a_conversation_answers_none_without(client: CacheClient) ->
 
 def test_an_entry_without_a_conversation_answers_what_stands_on_its_own(client: CacheClient) -> None:
     client.insert((WHOLE, "a"), ("why?", "b"))
-    reply = client.query(ROME + user(WHOLE))
+    reply = client.query(RIVERS + user(WHOLE))
     assert (reply["answer"], reply["hit_type"]) == ("a", "semantic")
-    assert_miss(client.query(ROME + user("why?"), threshold=0))
+    assert_miss(client.query(RIVERS + user("why?"), threshold=0))
 
 
 def test_the_conversations_own_entry_comes_first(client: CacheClient) -> None:
-    client.insert((WHOLE, "without"), (ROME + user(WHOLE), "within"))
-    assert client.query(ROME + user(WHOLE + NEAR))["answer"] == "within"
-    assert client.query(PARIS + user(WHOLE))["answer"] == "without"
+    client.insert((WHOLE, "without"), (RIVERS + user(WHOLE), "within"))
+    assert client.query(RIVERS + user(WHOLE + NEAR))["answer"] == "within"
+    assert client.query(RIVERS + RIVERS + user(WHOLE))["answer"] == "without"
 
 
 def test_the_slot_guard_compares_the_last_turns_only(client: CacheClient) -> None:
     whole = "How many seats for 3 adults does London Bridge Station have?"
     client.insert((system("be brief") + user(whole), "a"))
-    seven = [*user("tell me of 7 Paris bridges"), *assistant("8")]
+    seven = [*user("How many people cross 7 Paris bridges daily?"), *assistant("8")]
     assert is_hit(client.query(system("be brief") + seven + user(whole), threshold=0))
     other = whole.replace("3", "4")
     assert client.query(system("be brief") + seven + user(other), threshold=0)["veto"] == "number"
@@ -237,7 +239,7 @@ def test_no_question_stands_on_its_own_where_earlier_ones_bind_the_answer(
 def test_a_question_that_names_nothing_is_about_what_was_named(client: CacheClient) -> None:
     whole = "how do people usually read large text files without loading everything?"
     client.insert((whole, "a"))
-    about = [*user("I want to talk about Rust"), *assistant("sure")]
+    about = [*user("How do people usually read large text files in Rust?"), *assistant("with a reader")]
     assert_miss(client.query(about + user(whole), threshold=0))
     greeting = [*user("good morning"), *assistant("hello")]
     assert is_hit(client.query(greeting + user(whole), threshold=0))
@@ -445,7 +447,9 @@ def test_what_was_cached_without_a_conversation_answers_questions_that_stand_on_
 ) -> None:
     service.insert([(BRIDGES, "35"), ("why?", "b"), ("怎么重置手机？", "c")], model="alone")
     ask = asker(service, "alone")
-    for earlier in (ROUTER, PHONE, CHINESE):
+    router = [*user("How do I reset a router to factory settings?"), *ROUTER[1:]]
+    chinese = [*user("路由器怎么恢复出厂设置？"), *CHINESE[1:]]
+    for earlier in (router, chinese, router + chinese):
         for text in (BRIDGES, "How many bridges go across the Thames in London?"):
             assert ask(earlier + user(text))["answer"] == "35"
         assert_miss(ask(earlier + user("why?")))

@@ -113,20 +113,79 @@ def test_a_long_text_is_not_read() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "From now on, answer in French.",
-        "I'm a diabetic",
-        "Call me Bob",
-        "Pretend to be a pirate",
-        "以后都用英文回答我",
-        "你是一个诗人",
+        "What is the capital of France?",
+        "How many moons does Jupiter have?",
+        "How does Node.js handle file uploads in version 2.5?",
+        "北京到上海的高铁多长时间",
+        "Python怎么读取CSV文件？",
     ],
 )
-def test_some_turns_bind_every_later_answer(text: str) -> None:
-    assert STANDING.binds(text)
+def test_some_turns_only_ask(text: str) -> None:
+    assert STANDING.only_asks(text)
+
+
+INSTRUCTIONS = (
+    *(
+        "From now on, answer in French.",
+        "Use metric units only.",
+        "JSON only.",
+        "Reply in one word",
+        "No emojis please",
+    ),
+    *(
+        "Answer as if I were five",
+        "Keep every answer under fifty words",
+        "Speak like Yoda",
+        "Call me Bob",
+        "Be blunt",
+    ),
+    *(
+        "Pretend to be a pirate",
+        "Use British spelling",
+        "Give prices in euros",
+        "Only cite peer-reviewed studies",
+    ),
+    *(
+        "Can you answer everything in Spanish from here?",
+        "Would you write all code in Rust for this project?",
+    ),
+    *(
+        "Could you use Celsius when you mention temperatures?",
+        "What follows is about Python 2, so answer for Python 2",
+    ),
+    *(
+        "以后都用英文回答我",
+        "你是一个诗人",
+        "只输出JSON",
+        "请用公制单位",
+        "回答不要超过二十个字",
+        "用繁体中文",
+        "不要用表情符号",
+    ),
+    *("你能用英文回答问题吗", "从现在开始你叫小明可以吗", "假设现在是1990年，中国有多少人口"),
+)
+FACTS = (
+    *("I'm a diabetic", "My kid is 3", "I live in Berlin and rent a flat", "We run PostgreSQL 9.6 on Debian"),
+    *(
+        "Patient: female, 71, on warfarin, kidney function reduced",
+        "The meeting moved to Tuesday. Who wrote Hamlet?",
+    ),
+    *(
+        "What is the boiling point of water? I am on a mountain.",
+        "How much flour is needed, if the pan is 20 cm?",
+    ),
+    *(
+        "我对花生过敏",
+        "我家孩子三岁",
+        "患者女，71岁，服用华法林",
+        "公司在上海，员工两百人",
+        "我住在成都，附近有什么好玩的地方",
+    ),
+)
 
 
 @pytest.mark.parametrize(
-    "text", ["Tell us about Paris", "How do I reset my router?", "介绍一下巴黎", "Thanks!", ""]
+    "text", [*INSTRUCTIONS, *FACTS, "Tell us about Paris", "介绍一下巴黎", "Thanks!", ""]
 )
-def test_others_do_not(text: str) -> None:
-    assert not STANDING.binds(text)
+def test_orders_and_statements_do_more(text: str) -> None:
+    assert not STANDING.only_asks(text)

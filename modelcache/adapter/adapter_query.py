@@ -1,5 +1,6 @@
 """Answer a query from what the look-up finds, as far as the model's mode serves it."""
 
+import random
 from time import perf_counter, time
 
 from modelcache.adapter import reply
@@ -14,6 +15,7 @@ from modelcache.records.log_line import LogLine
 from modelcache.records.question import Question
 
 LOGGED_UNEXPECTED = 202
+HIGHEST_TEMPERATURE = 2.0
 
 
 def answer(cache: Cache, asked: QueryRequest) -> Reply:
@@ -41,7 +43,7 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
 def _look_up(cache: Cache, question: Question, asked: QueryRequest) -> tuple[Found, bool]:
     """Return what was found, and whether the model's mode serves it."""
     policy = cache.learner.policy(question.model_key)
-    if policy.mode == OFF:
+    if policy.mode == OFF or asked.cache_skip or _is_skipped(cache, asked):
         return Found(), False
     if policy.mode == SERVE:
         found = cache.lookup.find(question, asked.threshold, asked.top_k)
@@ -52,6 +54,14 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest) -> tuple[Fou
     if served and found.entry is not None:
         cache.writer.hit(found.entry, time())
     return found, served
+
+
+def _is_skipped(cache: Cache, asked: QueryRequest) -> bool:
+    """Draw whether a query goes to its model, where that is set: the higher its temperature, the likelier."""
+    temperature = asked.scope.keys.get("temperature")
+    if not cache.settings.temperature_skips or not isinstance(temperature, int | float):
+        return False
+    return random.random() * HIGHEST_TEMPERATURE < temperature
 
 
 def _log_line(

@@ -3,6 +3,7 @@
 import json
 import math
 import unicodedata
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -17,7 +18,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from modelcache.errors import BodyError, FieldError, RemoveTypeError, RequestTypeError
-from modelcache.records.dialogue import SYSTEM, Message
+from modelcache.processor.canonical import told_fields
+from modelcache.records.dialogue import SYSTEM_ROLES, Message
 from modelcache.records.question import ScopeValue
 
 # What the text of error 102 has always named; `feedback` is taken too.
@@ -28,8 +30,15 @@ MAX_MODEL_CHARS = 256
 MAX_TAG_CHARS = 256
 MAX_TOP_K = 100
 UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
-# Fields of a message, besides its text, that change what is being asked.
-MEANINGFUL_EXTRAS = ("name", "tool_calls", "function_call")
+# The types of a part of a content that is text, as OpenAI's two APIs name them.
+TEXT_TYPES = ("text", "input_text", "output_text")
+PARTS = "content[]"
+# Fields beside the messages that change what a model answers. They are part of the scope.
+PARAMETERS = (
+    *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"),
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed", "stop", "n"),
+    *("max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity", "modalities"),
+)
 
 # What a field is told to be when it is missing or misshapen; `[]` stands for an element of a list.
 EXPECTED = {
@@ -41,6 +50,7 @@ EXPECTED = {
     "content": 'a string or a list of {"type": "text", "text": "…"}',
     "name": "a string",
     "threshold": "a number from 0 to 1",
+    "cache_skip": "true or false",
     "top_k": f"an integer from 1 to {MAX_TOP_K}",
     "chat_info": 'a non-empty list of {"query": [messages], "answer": "…"}',
     "chat_info[]": 'an object such as {"query": [messages], "answer": "…"}',
@@ -65,30 +75,51 @@ def _bad(message: str) -> PydanticCustomError:
     return PydanticCustomError(CUSTOM, "{message}", {"message": message})
 
 
-def _join_parts(content: Any) -> Any:
-    """Join OpenAI's list form of a content into one text."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for number, part in enumerate(content):
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-            raise _bad(f'part {number} is not {{"type": "text", "text": "…"}}; only text can be cached')
-        texts.append(part["text"])
-    return "".join(texts)
-
-
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise _bad("expected a finite number")
     return value
 
 
-def _plain_scope_value(value: Any) -> Any:
-    if not isinstance(value, str | int | float | bool) or value != value or value in (math.inf, -math.inf):
-        raise _bad("expected a string, a finite number or a boolean")
-    if isinstance(value, str):
-        _encodable(value)
+def _text_of(parts: list[Any]) -> str:
+    """Join OpenAI's list form of a content into one text."""
+    texts = []
+    for number, part in enumerate(parts):
+        is_text = isinstance(part, dict) and part.get("type") in TEXT_TYPES
+        if not is_text or not isinstance(part.get("text"), str):
+            raise _bad(f'part {number} is not {{"type": "text", "text": "…"}}; only text can be cached')
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def _content(value: Any) -> Any:
+    """Read a content that is absent or null as empty: the message may be a call, or a refusal."""
+    if value is None:
+        return ""
+    return _text_of(value) if isinstance(value, list) else value
+
+
+def _scope_value(value: Any) -> Any:
+    """Accept any JSON that can be hashed."""
+    _shallow(value)
+    for inner in _inner_values(value):
+        if isinstance(inner, float):
+            _finite(inner)
+        elif isinstance(inner, str):
+            _encodable(inner)
     return value
+
+
+def _inner_values(value: Any) -> Iterator[Any]:
+    """Give a value, and all that is in it, keys as well."""
+    yield value
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _inner_values(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _inner_values(inner)
 
 
 def _encodable(text: str) -> str:
@@ -125,31 +156,33 @@ class _Strict(BaseModel):
 
 
 class MessageBody(_Strict):
+    """A message. What is in no field here counts as well, unless it is known to mean nothing."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+    __pydantic_extra__: dict[Text, Annotated[Any, AfterValidator(_shallow)]]
+
     role: NonEmptyText
-    content: Annotated[Text, BeforeValidator(_join_parts)]
+    content: Annotated[Text, BeforeValidator(_content)] = ""
     name: Text | None = None
-    tool_calls: Annotated[Any, AfterValidator(_shallow)] = None
-    function_call: Annotated[Any, AfterValidator(_shallow)] = None
 
     @model_validator(mode="before")
     @classmethod
-    def _no_text_beside_tool_calls(cls, value: Any) -> Any:
-        """Read ``content: null`` as empty where the message is a tool call, as OpenAI sends it."""
-        if not isinstance(value, dict) or value.get("content") is not None:
+    def _keep_what_parts_say_beside_text(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("content"), list):
             return value
-        if value.get("tool_calls") or value.get("function_call"):
-            return {**value, "content": ""}
-        return value
+        parts = [part for part in value["content"] if isinstance(part, dict)]
+        beside = [
+            told_fields({name: kept for name, kept in part.items() if name not in ("type", "text")})
+            for part in parts
+        ]
+        return {**value, PARTS: beside} if any(beside) else value
 
     def to_message(self) -> Message:
-        extras = {name: getattr(self, name) for name in MEANINGFUL_EXTRAS}
-        return Message(
-            self.role, self.content, {name: value for name, value in extras.items() if value is not None}
-        )
+        return Message(self.role, self.content, told_fields({"name": self.name, **self.__pydantic_extra__}))
 
 
 def _asks_something(messages: list[MessageBody]) -> list[MessageBody]:
-    turns = [message for message in messages if message.role != SYSTEM]
+    turns = [message for message in messages if message.role not in SYSTEM_ROLES]
     if not turns:
         raise _bad("expected at least one message besides system ones")
     if not _has_text(turns[-1].content) or not _has_text(messages[-1].content):
@@ -169,7 +202,7 @@ class Scope(BaseModel):
     """Who asks: the model, and whatever else must be equal for an entry to match."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-    __pydantic_extra__: dict[Text, Annotated[Any, AfterValidator(_plain_scope_value)]]
+    __pydantic_extra__: dict[Text, Annotated[Any, AfterValidator(_scope_value)]]
 
     model: ModelName
 
@@ -183,6 +216,7 @@ class QueryRequest(_Strict):
     scope: Scope
     query: Messages
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    cache_skip: bool | None = None
     top_k: Annotated[int, Field(ge=1, le=MAX_TOP_K)] | None = None
 
 
@@ -237,6 +271,10 @@ REQUEST_CLASSES: dict[str, type[Request]] = {
 }
 
 
+# The types that are of one question and its answer.
+ASKING = frozenset({"query", "insert", "feedback"})
+
+
 def read_body(body: bytes) -> dict[str, Any]:
     """Return the JSON object in the body, which may be encoded twice; BodyError otherwise."""
     try:
@@ -264,11 +302,25 @@ def parse(request_type: str, fields: dict[str, Any]) -> Request:
         remove_type = fields.get("remove_type")
         if isinstance(remove_type, str) and remove_type not in REMOVE_TYPES:
             raise RemoveTypeError(f"remove_type exception, should one of {list(REMOVE_TYPES)}")
+    if request_type in ASKING:
+        fields = _with_parameters(fields)
     try:
         return REQUEST_CLASSES[request_type].model_validate(fields)
     except ValidationError as exc:
         problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
         raise FieldError(_describe(problem["loc"], problem["type"], problem["msg"])) from exc
+
+
+def _with_parameters(fields: dict[str, Any]) -> dict[str, Any]:
+    """Put what changes a model's answer into the scope, where it must be equal."""
+    scope = fields.get("scope")
+    given = {name: fields[name] for name in PARAMETERS if fields.get(name) not in (None, [], {})}
+    if not given or not isinstance(scope, dict):
+        return fields
+    for name, value in given.items():
+        if name in scope and scope[name] != value:
+            raise FieldError(f"{name}: differs from scope.{name}")
+    return {**fields, "scope": {**scope, **given}}
 
 
 def _refuse_constant(name: str) -> Any:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from modelcache.decision.confidence import Confidence, odds_times
 from modelcache.embedding.base import Thresholds
-from modelcache.language.small_talk import ASSISTANT, USER, Turns, told_in
+from modelcache.language.small_talk import Turns, told_in
 from modelcache.language.standing import Standing
 from modelcache.language.tokens import words_of
 from modelcache.processor.pre import embedded_places
-from modelcache.records.dialogue import SYSTEM, Message, normalise
+from modelcache.records.dialogue import ASSISTANT, USER, normalise
 from modelcache.records.entry import Candidate
 from modelcache.records.question import Question
 from modelcache.slots.guard import SlotGuard
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 CONTEXT = "context"
 # How much higher the odds are for earlier questions that got one and the same reply.
 ANSWERED_ALIKE = 10.0
-# What a conversation is about is read from the beginnings of its latest turns, so that the cost is bounded.
-TURNS_READ = 8
-CHARS_READ = 256
+# In a longer conversation no question stands alone, so that the cost is bounded.
+TURNS_READ = 32
 # The kinds of things that a conversation may be about, without its last turn naming them again.
 SUBJECTS = ("name", "language")
 # A reply of fewer bytes may be a phrase that answers anything; so many are about 100 letters or 32 characters
@@ -114,18 +113,22 @@ class Conversations:
         return share >= self._confidence.threshold(ours)
 
     def stands_alone(self, question: Question) -> bool:
-        """Tell whether a question has earlier turns and means the same without them; in doubt it does not."""
-        if not question.without_context:
+        """Tell whether a question with earlier turns means the same without them; in doubt it does not.
+
+        It does where each earlier turn of a user only asks something that stands alone as well: then nothing
+        was stated, ordered or pasted that the answer depends on.
+        """
+        if not question.without_context or not self._standing.stands_alone(question.text):
             return False
-        last = question.messages[_last_turn(question.messages)]
-        if last.role != USER or last.extra or not self._standing.stands_alone(last.content):
+        earlier = question.turns[:-1]
+        # What is not a user's answers a user, except at the beginning.
+        if not earlier or len(earlier) > TURNS_READ or earlier[0][0] != USER:
             return False
-        said = [message.content for message in question.messages if message.role == USER]
-        earlier = [text[:CHARS_READ] for text in said[:-1][-TURNS_READ:]]
-        if any(self._standing.binds(text) for text in earlier):
+        asked = [text for role, text in earlier if role == USER]
+        if not all(self._standing.only_asks(text) for text in asked):
             return False
-        named = {subject for text in earlier for subject in self._subjects(text)}
-        return named <= self._subjects(last.content)
+        named = {subject for text in asked for subject in self._subjects(text)}
+        return named <= self._subjects(question.text)
 
     def _subjects(self, text: str) -> set[str]:
         """Return the kinds of things that the text names."""
@@ -140,7 +143,3 @@ def _got_one_reply(asked: Turns, cached: Turns, place: int) -> bool:
         return False
     reply = normalise(asked[place + 1][1])
     return len(reply.encode()) >= TELLING_BYTES and reply == normalise(cached[place + 1][1])
-
-
-def _last_turn(messages: tuple[Message, ...]) -> int:
-    return max(place for place, message in enumerate(messages) if message.role != SYSTEM)

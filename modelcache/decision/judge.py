@@ -91,7 +91,7 @@ class Judge:
 
     def nearest_decides(self, question: Question) -> bool:
         """Tell whether the nearest candidate answers if it may, whatever the others are."""
-        return self._post_process is first and self._reranker is None and not question.without_context
+        return self._post_process is first and self._reranker is None and not question.in_conversation
 
     def worth_judging(self, question: Question, candidates: Sequence[Candidate], threshold: float) -> int:
         """Return how many of the first candidates it takes to judge all that may reach the threshold."""
@@ -111,7 +111,7 @@ class Judge:
         unread = self._read_candidates - sum(not one.veto for one in known)
         for candidate in candidates[len(known) :]:
             texts = _compared(question, candidate)
-            if question.without_context:
+            if question.in_conversation:
                 veto = self.conversations.veto(question, candidate)
             else:
                 veto = self.slot_guard.compare(*texts)
@@ -169,13 +169,13 @@ class Judge:
         """Return the cosine under which hardly any candidate reaches the threshold."""
         if self._confidence is None:
             return -1.0
-        eased = odds_times(1 / SAME_CONVERSATION, threshold) if question.without_context else threshold
+        eased = odds_times(1 / SAME_CONVERSATION, threshold) if question.in_conversation else threshold
         return self._confidence.least(question.text, eased)
 
 
 def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:
     """Return the texts of both questions that their similarity is of."""
-    if question.without_context:
+    if question.in_conversation:
         return last_turn(question.dialogue), last_turn(candidate.entry.question)
     cached = sole_turn(candidate.entry.question) if len(question.turns) == 1 else None
     if cached is not None:

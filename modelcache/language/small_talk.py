@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from modelcache.language.wording import shipped_wording
-from modelcache.records.dialogue import SYSTEM, turns_in
+from modelcache.records.dialogue import ASSISTANT, SYSTEM, USER, turns_in
 
 Turns = Sequence[tuple[str, str]]
 
-USER, ASSISTANT = "user", "assistant"
 LONGEST_GREETING = 64
 # A longer reply to a greeting, or one with a number, may say something that is spoken of later.
 LONGEST_REPLY = 160
@@ -16,7 +15,7 @@ REPLIES = (
     *("how can i help you today", "how can i help you", "how can i help", "how may i help you today"),
     *("how may i help you", "how can i assist you today", "how can i assist you", "what can i do for you"),
     *("you are welcome", "you're welcome", "glad i could help", "happy to help", "no problem", "anytime"),
-    *("is there anything else", "nice to meet you", "good morning", "good afternoon", "good evening"),
+    *("is there anything else", "nice to meet you"),
     *(
         "有什么可以帮您",
         "有什么可以帮你",
@@ -27,7 +26,20 @@ REPLIES = (
         "不客气",
         "不用谢",
     ),
-    *("请问有什么", "早上好", "上午好", "下午好", "晚上好"),
+    "请问有什么",
+)
+# What greets as a whole turn; inside a question it may be what is asked about.
+GREETINGS = frozenset(
+    {
+        "good morning",
+        "good afternoon",
+        "good evening",
+        "早上好",
+        "早安",
+        "上午好",
+        "下午好",
+        "晚上好",
+    }
 )
 
 
@@ -57,7 +69,10 @@ def without_small_talk(turns: Turns) -> list[tuple[str, str]]:
 
 def says_nothing(text: str) -> bool:
     """Tell a turn that only greets or thanks."""
-    return len(text) <= LONGEST_GREETING and not shipped_wording().fold(text)
+    if len(text) > LONGEST_GREETING:
+        return False
+    folded = shipped_wording().fold(text)
+    return not folded or folded in GREETINGS
 
 
 def _is_polite(text: str) -> bool:
@@ -65,7 +80,7 @@ def _is_polite(text: str) -> bool:
     if len(text) > LONGEST_REPLY or any(character.isdigit() for character in text):
         return False
     lowered = text.lower().replace("’", "'")
-    return says_nothing(text) or any(reply in lowered for reply in REPLIES)
+    return says_nothing(text) or any(reply in lowered for reply in (*REPLIES, *GREETINGS))
 
 
 def told_in(dialogue: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 By the words of ``standing.toml``, in Chinese and English; a text in another language is taken to lean.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,10 @@ TABLE = Path(__file__).with_name("standing.toml")
 IGNORED = "ignored"
 # A longer text says so much that one of its words points back, as a rule, and takes long to read.
 MAX_CHARS = 256
+# What parts two sentences or clauses; a point or colon inside a number or a name does not.
+PARTED = re.compile(r"[,，、;；\n。？！]\s*\S|[.?!:：—–]\s+\S")
+# "Can you …?" is an order.
+TO_ASSISTANT = frozenset({"can", "could", "would", "will", "do", "did", "are", "should"})
 # How much a text must say beside the words of its form: a question with a verb and its object.
 ENGLISH_WORDS = 4
 ENGLISH_CONTENT = 4
@@ -64,7 +69,21 @@ class Standing:
             )
         return self._is_full_english(tokens, marks, content)
 
-    def binds(self, text: str) -> bool:
+    def only_asks(self, text: str) -> bool:
+        """Tell whether a turn asks one question that stands alone, and says nothing else.
+
+        A second sentence or clause may state something or say how to answer, and so may a question of what
+        the assistant can do.
+        """
+        if PARTED.search(text.strip()) or not self.stands_alone(text) or self._binds(text):
+            return False
+        tokens = tokens_of(text)
+        if any(token.kind == "han" for token in tokens):
+            return True
+        opening = "asking" in self._marks(tokens[:1])
+        return opening and not (tokens[0].text in TO_ASSISTANT and tokens[1].text == "you")
+
+    def _binds(self, text: str) -> bool:
         """Tell whether a turn says how everything after it is to be answered."""
         tokens = tokens_of(text)
         return any(longest(self._binding, tokens, place)[1] for place in range(len(tokens)))

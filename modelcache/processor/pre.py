@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelcache.hashing import digest
 from modelcache.language.small_talk import telling_places
-from modelcache.records.dialogue import SPOKEN_ROLES, SYSTEM, Message, normalise, splice
+from modelcache.processor.canonical import canonical, canonical_messages
+from modelcache.records.dialogue import SPOKEN_ROLES, SYSTEM, USER, Message, normalise, splice
 from modelcache.records.names import model_key
 from modelcache.records.question import Question, ScopeValue
 
@@ -22,12 +23,14 @@ def make_question(
     """Prepare a dialogue that has at least one message besides system ones.
 
     Under the default settings the partition is model, scope, system prompt, the roles of the turns
-    before the last and what tools said; the text is the last turn. Greetings and thanks count for nothing.
+    before the last and what tools said; the text is the last turn. Greetings and thanks count for nothing,
+    and so do ids and fields that ``canonical`` lists. ``scope`` holds JSON values.
     ``conversation = exact`` has all of the earlier turns in the partition.
     ``system_prompt = splice`` and ``conversation = splice`` move the system prompt and the earlier
     turns into the text.
     """
-    keys = {name: _plain_number(value) for name, value in scope.items()}
+    messages = canonical_messages(messages)
+    keys = canonical(scope)
     by_meaning = settings.conversation == "meaning"
     said = [message for message in messages if message.role != SYSTEM]
     turns = _telling(said) if by_meaning else said
@@ -44,9 +47,10 @@ def make_question(
             if any(message is turn for turn in turns):
                 equal.append((message.role, message.extra))
         else:
-            equal.append(_identity(message))
+            equal.append(_identity(message, settings))
             if message.role == SYSTEM:
                 system.append(equal[-1])
+    only_said = all(turn.role in SPOKEN_ROLES and not turn.extra for turn in earlier)
 
     def partition(of: list[object]) -> str:
         return digest("partition", model, keys, of, last.role, last.extra)
@@ -55,13 +59,15 @@ def make_question(
         model=model,
         model_key=model_key(model),
         partition=partition(equal),
-        fingerprint=digest("question", model, keys, [_identity(message) for message in messages]),
+        fingerprint=digest("question", model, keys, [_identity(message, settings) for message in messages]),
         text=last.content.strip() if compared == [last] else splice(compared),
         dialogue=splice(messages),
         messages=tuple(messages),
         turns=tuple((turn.role, turn.content) for turn in turns) if compared == [last] else (),
         context_places=places,
-        without_context=partition(system) if by_meaning and earlier else "",
+        in_conversation=bool(by_meaning and earlier),
+        without_context=partition(system) if by_meaning and earlier and only_said else "",
+        is_comparable=last.role == USER,
     )
 
 
@@ -93,12 +99,9 @@ def _telling(said: Sequence[Message]) -> list[Message]:
     return [said[place] for place in telling_places(turns)]
 
 
-def _identity(message: Message) -> tuple[str, str, Mapping[str, Any]]:
-    return message.role, normalise(message.content), message.extra
-
-
-def _plain_number(value: ScopeValue) -> ScopeValue:
-    """Hold 1 and 1.0 to be the same number, as JSON does; True stays apart."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+def _identity(message: Message, settings: "Settings") -> tuple[str, str, Mapping[str, Any]]:
+    content = message.content
+    if message.role == SYSTEM:
+        for ignored in settings.system_prompt_ignore:
+            content = ignored.sub("", content)
+    return message.role, normalise(content), message.extra

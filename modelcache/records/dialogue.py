@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SYSTEM = "system"
+# OpenAI's later models call it so.
+SYSTEM_ROLES = frozenset({SYSTEM, "developer"})
+USER, ASSISTANT = "user", "assistant"
 BOUNDARY = "|||"
 ROLE_END = "###"
 TURN = re.compile(r"(?:\A|\|\|\|)[^|#]+###")
 NEXT_TURN = re.compile(r"\|\|\|[^|#]+###")
 # What is said in these roles may be put differently; a tool's result may not.
-SPOKEN_ROLES = frozenset({"user", "assistant"})
+SPOKEN_ROLES = frozenset({USER, ASSISTANT})
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn; ``extra`` holds further fields that change its meaning, such as tool calls."""
+    """One turn; ``extra`` holds all further fields that may change its meaning, such as tool calls."""
 
     role: str
     content: str

@@ -1,10 +1,12 @@
 """A dialogue, prepared for look-up and storage."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from modelcache.records.dialogue import Message
 
-ScopeValue = str | int | float | bool
+ScopeValue = Any
+"""A JSON value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,14 @@ class Question:
     ``text``; empty where several are."""
     context_places: tuple[int, ...] = ()
     """Where in ``turns`` the earlier ones that are embedded are."""
+    in_conversation: bool = False
+    """Whether it has earlier turns that are compared by themselves."""
     without_context: str = ""
-    """The partition of the same question asked without its earlier turns; "" where it has none, and
-    where they are not compared by themselves."""
+    """The partition of the same question asked without its earlier turns; "" where there are none or no entry
+    without them may answer: they are not compared by themselves, or hold more than what was said."""
+    is_comparable: bool = True
+    """Whether a question in other words may be the same: the last turn is a user's. A tool's result is equal
+    or another one."""
 
     @property
     def context(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def test_a_json_object_a_line_holds_texts_or_dialogues(tmp_path: Path) -> None:
         (['{"a": "a", "b": "b", "same": 1}', "a\tb\t1"], 'line 2: expected a JSON object with "a", "b"'),
         (['{"a": "a", "b": "b", "same": 2}'], 'line 1: expected a JSON object with "a", "b"'),
         (['{"a": "a", "b": 3, "same": 1}'], 'line 1: expected a JSON object with "a", "b"'),
-        (['{"a": "a", "b": [{"role": "user"}], "same": 1}'], "line 1: query[0].content is missing"),
+        (['{"a": "a", "b": [{"role": "user"}], "same": 1}'], "line 1: query: the last message has no text"),
         ([""], "holds no pairs"),
     ],
 )
