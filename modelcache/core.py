@@ -74,29 +74,18 @@ class Cache:
             learner = Learner(scalars, gathering, embedder.thresholds, writer, settings)
             learner.open()
             opened.callback(learner.close)
-            sweeper = Sweeper(
-                data_manager,
-                settings.sweep_interval,
-                settings.reconcile_interval,
-                settings.query_log_days,
-                settings.lookup_seconds,
-            )
+            sweeper = Sweeper(data_manager, settings)
             sweeper.open()
             opened.callback(sweeper.close)
+            feedback_rule = FeedbackRule(embedder.name, embedder.thresholds.short)
+            admission = Admission(_searches_at_a_time(data_manager, settings))
             return cls(
                 settings=settings,
                 embedder=embedder,
                 gathering=gathering,
                 data_manager=data_manager,
                 judge=judge,
-                lookup=Lookup(
-                    gathering,
-                    data_manager,
-                    judge,
-                    FeedbackRule(embedder.name, embedder.thresholds.short),
-                    Admission(_searches_at_a_time(data_manager, settings)),
-                    settings,
-                ),
+                lookup=Lookup(gathering, data_manager, judge, feedback_rule, admission, settings),
                 writer=writer,
                 learner=learner,
                 opened=opened.pop_all(),
