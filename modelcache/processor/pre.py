@@ -36,20 +36,7 @@ def make_question(
     turns = _telling(said) if by_meaning else said
     *earlier, last = turns
     places = embedded_places([(turn.role, turn.content) for turn in turns], settings) if by_meaning else ()
-    equal: list[object] = []
-    system: list[object] = []
-    compared: list[Message] = []
-    for message in messages:
-        if message is last or _is_spliced(message, settings):
-            compared.append(message)
-        elif by_meaning and message.role in SPOKEN_ROLES:
-            # What it says is compared when the entry is judged.
-            if any(message is turn for turn in turns):
-                equal.append((message.role, message.extra))
-        else:
-            equal.append(_identity(message, settings))
-            if message.role == SYSTEM:
-                system.append(equal[-1])
+    compared, equal, system = _sorted_out(messages, turns, settings)
     only_said = all(turn.role in SPOKEN_ROLES and not turn.extra for turn in earlier)
 
     def partition(of: list[object]) -> str:
@@ -69,6 +56,28 @@ def make_question(
         without_context=partition(system) if by_meaning and earlier and only_said else "",
         is_comparable=last.role == USER,
     )
+
+
+def _sorted_out(
+    messages: Sequence[Message], turns: Sequence[Message], settings: "Settings"
+) -> tuple[list[Message], list[object], list[object]]:
+    """Return which messages are the text, what must be equal of the others, and that of system ones."""
+    by_meaning = settings.conversation == "meaning"
+    equal: list[object] = []
+    system: list[object] = []
+    compared: list[Message] = []
+    for message in messages:
+        if message is turns[-1] or _is_spliced(message, settings):
+            compared.append(message)
+        elif by_meaning and message.role in SPOKEN_ROLES:
+            # What it says is compared when the entry is judged.
+            if any(message is turn for turn in turns):
+                equal.append((message.role, message.extra))
+        else:
+            equal.append(_identity(message, settings))
+            if message.role == SYSTEM:
+                system.append(equal[-1])
+    return compared, equal, system
 
 
 def _is_spliced(message: Message, settings: "Settings") -> bool:
