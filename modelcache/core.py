@@ -89,14 +89,7 @@ class Cache:
                 gathering=gathering,
                 data_manager=data_manager,
                 judge=judge,
-                lookup=Lookup(
-                    gathering,
-                    data_manager,
-                    judge,
-                    FeedbackRule(embedder.name, embedder.thresholds.short),
-                    Admission(_searches_at_a_time(data_manager, settings)),
-                    settings,
-                ),
+                lookup=_make_lookup(settings, embedder, gathering, data_manager, judge),
                 writer=writer,
                 learner=learner,
                 opened=opened.pop_all(),
@@ -108,6 +101,18 @@ class Cache:
         What cannot be closed keeps nothing else open; its error is raised at the end.
         """
         self.opened.close()
+
+
+def _make_lookup(
+    settings: Settings,
+    embedder: Embedder,
+    gathering: GatheringEmbedder,
+    data_manager: SSDataManager,
+    judge: Judge,
+) -> Lookup:
+    rule = FeedbackRule(embedder.name, embedder.thresholds.short)
+    admission = Admission(_searches_at_a_time(data_manager, settings))
+    return Lookup(gathering, data_manager, judge, rule, admission, settings)
 
 
 def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:
