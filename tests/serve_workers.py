@@ -2,7 +2,7 @@
 
 import sys
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.serving.workers import main
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar, get_origin
 
 import pytest
 
@@ -49,7 +49,8 @@ def methods(contract: type[Any]) -> Iterator[str]:
 
 def attributes(contract: type[Any]) -> set[str]:
     """Return the names of what a contract tells beside its methods."""
-    return {name for base in contract.__mro__[:-1] for name in inspect.get_annotations(base)}
+    told: list[tuple[str, Any]] = [item for base in contract.__mro__[:-1] for item in inspect.get_annotations(base).items()]
+    return {name for name, kind in told if get_origin(kind) is not ClassVar}
 
 
 class Recorder:

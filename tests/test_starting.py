@@ -27,7 +27,7 @@ PARTS = [
     (BackgroundWriter, "open"),
     (Learner, "open"),
     (Sweeper, "open"),
-    (core, "Turns"),
+    (core, "Lookup"),
 ]
 
 

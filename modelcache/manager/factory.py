@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from modelcache.backends import EVICTION_BOOKS, SCALAR_STORES, VECTOR_STORES
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
@@ -13,31 +14,10 @@ from modelcache.manager.guard import Guard, GuardedBook, GuardedScalars, Guarded
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.remembered import RememberingScalars
 from modelcache.manager.vector_data.base import VectorStore
-from modelcache.registry import Registry
 from modelcache.settings import MEGABYTE, make_settings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
-
-SCALAR_STORES = Registry(
-    "scalar store",
-    {
-        "sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage",
-        "mysql": "modelcache.manager.scalar_data.mysql:MySQLStorage",
-        "oceanbase": "modelcache.manager.scalar_data.oceanbase:OceanBaseStorage",
-    },
-)
-VECTOR_STORES = Registry(
-    "vector store",
-    {
-        "faiss": "modelcache.manager.vector_data.faiss:FaissStore",
-        "milvus": "modelcache.manager.vector_data.milvus:MilvusStore",
-        "redis": "modelcache.manager.vector_data.redis:RedisStore",
-        "chroma": "modelcache.manager.vector_data.chroma:ChromaStore",
-    },
-)
-
-EVICTION_BOOKS = Registry("eviction book", {"redis": "modelcache.manager.eviction.redis_book:RedisBook"})
 
 
 def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
@@ -45,7 +25,7 @@ def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
 
     ``alone``: the vectors are of one process only, so the rows of a local store may be too.
     """
-    store: ScalarStore = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
+    store = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
     if store.remote:
         return GuardedScalars(store, _guard(ScalarStoreError, settings))
     store.exclusive = alone
@@ -56,7 +36,7 @@ def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
 
 def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     """Build the vector store that the settings name, for vectors of this dimension; nothing is opened."""
-    store: VectorStore = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
+    store = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
     return GuardedVectors(store, _guard(VectorStoreError, settings)) if store.remote else store
 
 

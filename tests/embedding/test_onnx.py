@@ -18,7 +18,7 @@ from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding.onnx import OnnxEmbedder
 from modelcache.embedding.text2vec import Text2VecEmbedder
 from modelcache.errors import ConfigError, EmbeddingError

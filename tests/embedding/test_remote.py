@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding.remote import RemoteEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings

@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Dropout, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding.sentence_transformers import SentenceTransformersEmbedder
 from modelcache.embedding.text2vec import Text2VecEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
