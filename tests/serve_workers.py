@@ -6,5 +6,5 @@ from modelcache.backends import EMBEDDERS
 from modelcache.serving.workers import main
 
 if __name__ == "__main__":
-    EMBEDDERS.targets["hash"] = "tests.hash_embedder:HashEmbedder"
+    EMBEDDERS.targets["hash"] = "modelcache.testing.hash_embedder:HashEmbedder"
     sys.exit(main("default"))

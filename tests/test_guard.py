@@ -10,7 +10,7 @@ from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.guard import Guard, GuardedVectors
 from modelcache.manager.patience import LEAST_SECONDS, one_request, progressed, time_left, waiting
 from modelcache.manager.vector_data.proxy import VectorStoreProxy
-from tests.running import wait_until
+from modelcache.testing.waiting import wait_until
 
 FAILURES = 3
 SECONDS = 0.2

@@ -49,7 +49,9 @@ def methods(contract: type[Any]) -> Iterator[str]:
 
 def attributes(contract: type[Any]) -> set[str]:
     """Return the names of what a contract tells beside its methods."""
-    told: list[tuple[str, Any]] = [item for base in contract.__mro__[:-1] for item in inspect.get_annotations(base).items()]
+    told: list[tuple[str, Any]] = [
+        item for base in contract.__mro__[:-1] for item in inspect.get_annotations(base).items()
+    ]
     return {name for name, kind in told if get_origin(kind) is not ClassVar}
 
 

@@ -15,10 +15,12 @@ from modelcache.manager.scalar_data.remembered import RememberingScalars
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.records.entry import CachedAnswer
 from modelcache.records.names import model_key
+from modelcache.testing.rows import NOW, answer, put
+from modelcache.testing.scalar_store import ExclusiveScalarStoreContract
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put
-from tests.running import all_at_once, wait_until
+from tests.running import all_at_once
 
 ROOM = 1_000_000
 

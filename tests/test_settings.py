@@ -23,10 +23,11 @@ from modelcache.registry import Registry
 from modelcache.settings import CONFIG_DIR, Settings, load_settings, make_settings, settings_table
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
+from modelcache.testing.hash_embedder import HashEmbedder
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import HashEmbedder
-from tests.running import ROOT, wait_until
+from tests.running import ROOT
 
 SECRETS = [name for name, kind in get_type_hints(Settings).items() if kind is SecretStr]
 FLOATS = [name for name, kind in get_type_hints(Settings).items() if kind is float]

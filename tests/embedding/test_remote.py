@@ -22,7 +22,7 @@ from modelcache.backends import EMBEDDERS
 from modelcache.embedding.remote import RemoteEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 
 KEY = "sk-secret-0123456789"
 STARTUP_SECONDS = 60

@@ -20,7 +20,7 @@ from modelcache.embedding.sentence_transformers import SentenceTransformersEmbed
 from modelcache.embedding.text2vec import Text2VecEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 from tests.embedding.test_text2vec import LONG_TEXT, WINDOW, Pooling, minilm_folder, write_bert
 
 pytestmark = pytest.mark.packages

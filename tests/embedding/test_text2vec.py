@@ -19,7 +19,7 @@ from modelcache.embedding import text2vec
 from modelcache.embedding.text2vec import Text2VecEmbedder, missing_file
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 
 pytestmark = pytest.mark.packages
 
