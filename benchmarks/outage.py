@@ -15,9 +15,9 @@ from flask import Flask
 from benchmarks.measure import Report
 from benchmarks.sizes import Sizes
 from modelcache.app import create_app, get_service
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient, Json
-from tests.hash_embedder import NEAR, HashEmbedder
-from tests.running import wait_until
 from tests.servers.mariadb import MariaDB
 from tests.servers.milvus import MilvusServer
 

@@ -77,15 +77,13 @@ class Cache:
             sweeper = Sweeper(data_manager, settings)
             sweeper.open()
             opened.callback(sweeper.close)
-            feedback_rule = FeedbackRule(embedder.name, embedder.thresholds.short)
-            admission = Admission(_searches_at_a_time(data_manager, settings))
             return cls(
                 settings=settings,
                 embedder=embedder,
                 gathering=gathering,
                 data_manager=data_manager,
                 judge=judge,
-                lookup=Lookup(gathering, data_manager, judge, feedback_rule, admission, settings),
+                lookup=_make_lookup(settings, embedder, gathering, data_manager, judge),
                 writer=writer,
                 learner=learner,
                 opened=opened.pop_all(),
@@ -97,6 +95,18 @@ class Cache:
         What cannot be closed keeps nothing else open; its error is raised at the end.
         """
         self.opened.close()
+
+
+def _make_lookup(
+    settings: Settings,
+    embedder: Embedder,
+    gathering: GatheringEmbedder,
+    data_manager: SSDataManager,
+    judge: Judge,
+) -> Lookup:
+    rule = FeedbackRule(embedder.name, embedder.thresholds.short)
+    admission = Admission(_searches_at_a_time(data_manager, settings))
+    return Lookup(gathering, data_manager, judge, rule, admission, settings)
 
 
 def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:

@@ -27,6 +27,7 @@ SOURCES: Mapping[str, Source] = {
     "onnx": Source("build", CALIBRATE),
     "pymilvus": Source("milvus", PRODUCTION),
     "pymysql": Source("mysql", PRODUCTION),
+    "pytest": Source("testing", TESTS),
     "redis": Source("redis", PRODUCTION),
     "scipy": Source("calibrate", CALIBRATE),
     "tokenizers": Source("onnx", PRODUCTION),

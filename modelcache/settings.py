@@ -9,14 +9,24 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+)
 
 from modelcache.errors import ConfigError
+from modelcache.own_settings import own_settings_of
 from modelcache.settings_sources import (
     CONFIG_VARIABLE,
     ENV_PREFIX,
+    check_environment,
     compile_patterns,
     parse_object,
     read_environment,
@@ -33,6 +43,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 JsonObject = Annotated[dict[str, int | float | str], BeforeValidator(parse_object)]
 Patterns = Annotated[tuple[re.Pattern[str], ...], BeforeValidator(compile_patterns)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
+Own = TypeVar("Own")
 
 
 class Settings(BaseModel):
@@ -389,6 +400,18 @@ class Settings(BaseModel):
         600.0, description="seconds between checks that the vectors in a server agree with the rows"
     )
 
+    _own: tuple[object, ...] = PrivateAttr(())
+
+    def own(self, shape: type[Own]) -> Own:
+        """Return the settings that a backend of another package declared as this dataclass.
+
+        ConfigError where the backend was not chosen, so that they were not read.
+        """
+        for one in self._own:
+            if isinstance(one, shape):
+                return one
+        raise ConfigError(f"the settings {shape.__qualname__} were not read: no chosen backend declares them")
+
 
 ENVIRONMENTS: tuple[str, ...] = get_args(Settings.model_fields["env"].annotation)
 SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
@@ -404,7 +427,7 @@ def load_settings(
     Raises ConfigError, in one sentence, for an unknown name or a bad value.
     """
     environ = os.environ if environ is None else environ
-    from_environment = read_environment(environ, Settings.model_fields, SECRETS)
+    from_environment = read_environment(environ)
     files = [CONFIG_DIR / f"{profile}.ini"]
     if environ.get(CONFIG_VARIABLE):
         files.append(Path(environ[CONFIG_VARIABLE]))
@@ -413,14 +436,20 @@ def load_settings(
         values |= read_ini(path, from_environment.get("env") or None, ENVIRONMENTS)
     values |= from_environment
     values |= overrides or {}
-    return make_settings(read_secrets(values, SECRETS))
+    own = own_settings_of(values, Settings.model_fields)
+    secrets = SECRETS.union(*(one.secrets for one in own))
+    known = {*Settings.model_fields}.union(*(one.names for one in own))
+    check_environment(from_environment, known, secrets)
+    return make_settings(read_secrets(values, secrets))
 
 
 def make_settings(values: Mapping[str, Any]) -> Settings:
     """Validate plain values; an empty string means the default."""
     given = {name: value for name, value in values.items() if value != ""}
+    own = own_settings_of(given, Settings.model_fields)
+    theirs = frozenset[str]().union(*(one.names for one in own))
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate({name: given[name] for name in given if name not in theirs})
     except ValidationError as exc:
         problem = exc.errors(include_url=False, include_context=False)[0]
         name = str(problem["loc"][0])
@@ -428,6 +457,8 @@ def make_settings(values: Mapping[str, Any]) -> Settings:
             raise ConfigError(f"unknown setting {name!r}") from exc
         shown = "" if name in SECRETS else f", not {problem['input']!r}"
         raise ConfigError(f"setting {name!r}: {problem['msg']}{shown}") from exc
+    settings._own = tuple(one.read(given) for one in own)
+    return settings
 
 
 def settings_table() -> list[tuple[str, str, str]]:

@@ -50,19 +50,20 @@ def read_secrets(values: Mapping[str, Any], secrets: Collection[str]) -> dict[st
     return read
 
 
-def read_environment(
-    environ: Mapping[str, str], known: Collection[str], secrets: Collection[str]
-) -> dict[str, Any]:
-    """Return the values of the variables with the prefix; ConfigError for one that is no setting."""
-    values = {}
-    for variable, value in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable in OTHER_VARIABLES:
-            continue
-        name = variable.removeprefix(ENV_PREFIX).lower()
+def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the variables with the prefix, by the names of the settings."""
+    return {
+        variable.removeprefix(ENV_PREFIX).lower(): value
+        for variable, value in environ.items()
+        if variable.startswith(ENV_PREFIX) and variable not in OTHER_VARIABLES
+    }
+
+
+def check_environment(names: Collection[str], known: Collection[str], secrets: Collection[str]) -> None:
+    """Raise ConfigError if one of these names, which stand in the environment, is no setting."""
+    for name in names:
         if name not in known and name.removesuffix(FILE_SUFFIX) not in secrets:
-            raise ConfigError(f"unknown setting {variable} in the environment")
-        values[name] = value
-    return values
+            raise ConfigError(f"unknown setting {ENV_PREFIX}{name.upper()} in the environment")
 
 
 def split_names(value: Any) -> Any:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
+pytest.register_assert_rewrite("modelcache.testing")
+
 from modelcache.app import create_app, get_service
 from modelcache.core import Cache
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient
-from tests.hash_embedder import NEAR, HashEmbedder
 from tests.servers import ABSENT, TOLD
 
 NOT_QUICK = ("server", "process", "network", "packages", "slow")

@@ -12,9 +12,9 @@ import traceback
 from typing import Any
 
 from modelcache.app import create_app, get_service
-from modelcache.manager.factory import SCALAR_STORES, VECTOR_STORES
+from modelcache.backends import SCALAR_STORES, VECTOR_STORES
+from modelcache.testing.hash_embedder import HashEmbedder
 from tests.client import CacheClient
-from tests.hash_embedder import HashEmbedder
 from tests.serve_hash import die_around
 
 

@@ -5,26 +5,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from modelcache.testing.waiting import SECONDS, wait_until
 from tests.client import Json, user
 
 ROOT = Path(__file__).parent.parent
 LISTENS = "modelcache listens on "
-START_SECONDS = 60.0
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
-    """Return when the condition holds; fail when it has not within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.01)
 
 
 def all_at_once(*works: Callable[[], object]) -> list[object]:
@@ -114,6 +105,6 @@ class RunningService:
 
     def wait(self) -> int:
         """Wait for the end and release what belongs to the process."""
-        self.process.communicate(timeout=START_SECONDS)
+        self.process.communicate(timeout=SECONDS)
         self.http.close()
         return self.process.returncode

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from modelcache.app import create_app, get_service
 from modelcache.serving.process import serve
 from modelcache.settings import load_settings
-from tests.hash_embedder import HashEmbedder
+from modelcache.testing.hash_embedder import HashEmbedder
 
 
 def die_around(target: Any, method: str, moment: str, call: int) -> None:

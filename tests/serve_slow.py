@@ -13,8 +13,8 @@ from modelcache.app import create_app
 from modelcache.records.vectors import Embeddings
 from modelcache.serving.process import serve
 from modelcache.settings import load_settings
-from tests.hash_embedder import HashEmbedder
-from tests.running import wait_until
+from modelcache.testing.hash_embedder import HashEmbedder
+from modelcache.testing.waiting import wait_until
 
 
 class SlowEmbedder(HashEmbedder):

@@ -12,7 +12,7 @@ from flask import Response
 from modelcache.app import create_app
 from modelcache.serving.process import serve
 from modelcache.settings import load_settings
-from tests.hash_embedder import HashEmbedder
+from modelcache.testing.hash_embedder import HashEmbedder
 
 
 def main() -> NoReturn:

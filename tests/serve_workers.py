@@ -2,9 +2,9 @@
 
 import sys
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.serving.workers import main
 
 if __name__ == "__main__":
-    EMBEDDERS.targets["hash"] = "tests.hash_embedder:HashEmbedder"
+    EMBEDDERS.targets["hash"] = "modelcache.testing.hash_embedder:HashEmbedder"
     sys.exit(main("default"))

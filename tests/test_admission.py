@@ -9,8 +9,8 @@ import pytest
 from modelcache import admission
 from modelcache.admission import Admission
 from modelcache.app import get_service
+from modelcache.testing.hash_embedder import NEAR
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import client_of, is_hit
 
 THREADS = 8

@@ -65,6 +65,12 @@ def test_no_part_knows_those_above_it(part: str) -> None:
     assert not {(path, name) for path, name in imported(part) if name in FORBIDDEN[part]}
 
 
+def test_nothing_but_the_suites_needs_what_tests_need() -> None:
+    parts = own_parts() - {"testing", "py"}
+    told = {(path, name) for part in parts for path, name in imported(part)}
+    assert not {(path, name) for path, name in told if name in ("pytest", "testing")}
+
+
 def test_nothing_under_the_look_up_knows_flask() -> None:
     under = JUDGEMENT | STORAGE | {"records", "embedding", "processor", "learning", "lookup", "core"}
     assert not {path for part in under for path, name in imported(part) if name in ("flask", "werkzeug")}

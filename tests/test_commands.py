@@ -7,8 +7,8 @@ import pytest
 from modelcache.__main__ import main
 from modelcache.app import create_app, get_service
 from modelcache.manager.names import collection_name
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient
-from tests.hash_embedder import NEAR, HashEmbedder
 
 
 @pytest.fixture

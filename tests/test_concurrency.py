@@ -9,9 +9,9 @@ from flask import Flask
 from modelcache.app import get_service
 from modelcache.manager.names import collection_name
 from modelcache.records.names import model_key
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 
 WORKERS = 8
 OPERATIONS = 60

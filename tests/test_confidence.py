@@ -25,7 +25,7 @@ from modelcache.manager.factory import get_scalar_store
 from modelcache.records.names import model_key
 from modelcache.records.observation import Tally
 from modelcache.settings import load_settings, make_settings
-from tests.hash_embedder import HashEmbedder
+from modelcache.testing.hash_embedder import HashEmbedder
 
 
 @pytest.fixture(scope="module")

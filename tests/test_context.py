@@ -10,9 +10,9 @@ from modelcache.__main__ import main
 from modelcache.app import create_app, get_service
 from modelcache.core import Cache
 from modelcache.manager.names import collection_name
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient, Json, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR, HashEmbedder
 from tests.running import RunningService
 from tests.wire import (
     TOOL_CALLS,

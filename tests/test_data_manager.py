@@ -17,8 +17,8 @@ from modelcache.manager.vector_data.faiss import FaissStore
 from modelcache.records.entry import NewAnswer
 from modelcache.records.names import model_key
 from modelcache.records.vectors import to_bytes
-from tests.contracts.scalar_store import answer
-from tests.contracts.vector_store import DIMENSION, vectors
+from modelcache.testing.rows import answer
+from modelcache.testing.vector_store import DIMENSION, vectors
 
 P = "p" * 40
 VECTORS = vectors(500)

@@ -12,8 +12,8 @@ from flask import Flask
 from modelcache.app import create_app, get_service
 from modelcache.manager.names import collection_name
 from modelcache.records.names import model_key
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient
-from tests.hash_embedder import NEAR, HashEmbedder
 from tests.store_servers import StoreServers
 
 pytestmark = pytest.mark.server

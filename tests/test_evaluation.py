@@ -17,9 +17,9 @@ from modelcache.settings import make_settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.factory import get_evaluation
 from modelcache.slots.guard import SlotGuard
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import assert_miss, break_method
 
 QUESTION = make_question("m", {}, [Message("user", "q")], make_settings({}))

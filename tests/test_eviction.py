@@ -19,11 +19,11 @@ from modelcache.manager.names import collection_name
 from modelcache.manager.scalar_data.base import HitUse
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.records.names import model_key
+from modelcache.testing.hash_embedder import HashEmbedder
+from modelcache.testing.rows import FAR_FUTURE, answer, put
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.contracts.scalar_store import FAR_FUTURE, answer, put
-from tests.hash_embedder import HashEmbedder
-from tests.running import wait_until
 from tests.servers import start_or_skip
 from tests.servers.redis import RedisServer
 

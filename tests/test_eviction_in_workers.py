@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from modelcache.records.names import model_key
+from modelcache.testing.waiting import wait_until
 from tests.client import Json, user
-from tests.running import RunningService, wait_until
+from tests.running import RunningService
 from tests.servers import TOLD
 from tests.store_servers import StoreServers, as_environment
 

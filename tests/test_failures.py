@@ -10,9 +10,9 @@ from flask import Flask
 from modelcache import errors
 from modelcache.app import get_service
 from modelcache.errors import ModelCacheError
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import Json
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import (
     DRIVER_WORDS,
     SURPRISE,

@@ -11,7 +11,7 @@ from modelcache.manager.vector_data.base import VectorStore
 from modelcache.manager.vector_data.faiss import FaissStore
 from modelcache.manager.vector_data.local import row_file
 from modelcache.manager.vector_data.local.collection import SAVE_AFTER_CHANGES
-from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
+from modelcache.testing.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
 
 
 class TestFaiss(VectorStoreContract):

@@ -21,9 +21,10 @@ from modelcache.manager.vector_data.local import collection as collection_module
 from modelcache.manager.vector_data.local.cells import Cells
 from modelcache.manager.vector_data.local.collection import Collection
 from modelcache.records.vectors import Embeddings, normalise_rows
-from tests.contracts import filtered_search
-from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
-from tests.running import ROOT, wait_until
+from modelcache.testing import filtered_search
+from modelcache.testing.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
+from modelcache.testing.waiting import wait_until
+from tests.running import ROOT
 from tests.write_vectors import BATCH, POOL
 
 INDEX_FROM = 100

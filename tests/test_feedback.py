@@ -13,9 +13,9 @@ from modelcache.core import Cache
 from modelcache.evaluation.pairs import read_pairs
 from modelcache.learning.feedback import RETIRE_WRONG
 from modelcache.learning.verified import Evidence, own_threshold
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient, Json, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR, HashEmbedder
 from tests.wire import assert_error, assert_miss, break_method, client_of, is_hit, select
 
 ASKED = "q" + NEAR

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from modelcache.testing.waiting import wait_until
 from tests.client import user
 from tests.processes import children, is_running
-from tests.running import ROOT, RunningService, wait_until
+from tests.running import ROOT, RunningService
 from tests.test_server import address, ask, received, send
 from tests.wire import assert_error
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from modelcache.app import create_app, get_service
 from modelcache.manager.names import collection_name
 from modelcache.records.names import model_key
+from modelcache.testing.hash_embedder import HashEmbedder
 from tests.client import CacheClient, Json, user
-from tests.hash_embedder import HashEmbedder
 
 SEED = 20231114
 BODIES = 10_000

@@ -4,10 +4,10 @@ import pytest
 from flask import Flask
 
 from modelcache.app import get_service
+from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
-from tests.running import wait_until
 from tests.wire import (
     FAR_TTL,
     NEVER_SWEPT,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from modelcache.app import create_app, get_service
 from modelcache.manager.names import collection_name
 from modelcache.records.question import ScopeValue
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient, Json
-from tests.hash_embedder import NEAR, HashEmbedder
 
 MAX_NAME = 256
 # What Milvus, the strictest of the vector stores, takes as a collection's name, and short enough for all.

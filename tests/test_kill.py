@@ -15,8 +15,9 @@ import pytest
 import requests
 
 from modelcache.manager.scalar_data.base import RowState
-from tests.hash_embedder import NEAR
-from tests.running import RunningService, wait_until
+from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import wait_until
+from tests.running import RunningService
 
 pytestmark = pytest.mark.process
 

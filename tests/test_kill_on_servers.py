@@ -13,8 +13,8 @@ from flask import Flask
 from pydantic import SecretStr
 
 from modelcache.app import create_app, get_service
+from modelcache.testing.hash_embedder import HashEmbedder
 from tests.client import CacheClient
-from tests.hash_embedder import HashEmbedder
 from tests.running import ROOT
 from tests.servers import TOLD
 from tests.store_servers import StoreServers

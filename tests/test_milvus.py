@@ -15,8 +15,8 @@ from modelcache.manager.vector_data.base import VectorStore
 from modelcache.manager.vector_data.milvus import MilvusStore
 from modelcache.records.vectors import normalise_rows
 from modelcache.settings import make_settings
-from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
-from tests.running import wait_until
+from modelcache.testing.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
+from modelcache.testing.waiting import wait_until
 from tests.servers import free_port, start_or_skip
 from tests.servers.milvus import MilvusServer
 

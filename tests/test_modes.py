@@ -15,10 +15,10 @@ from modelcache.learning.answers import fold_answer
 from modelcache.learning.tallies import EXACT, shadow_report
 from modelcache.records.names import model_key
 from modelcache.records.observation import Observation, Tally
+from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
-from tests.running import wait_until
 from tests.store_servers import StoreServers
 from tests.wire import assert_error, assert_miss, break_method, client_of, is_hit, select
 

@@ -11,9 +11,9 @@ from modelcache.errors import ConfigError
 from modelcache.manager.factory import get_scalar_store
 from modelcache.manager.scalar_data.mysql import MySQLStorage
 from modelcache.settings import load_settings, make_settings
+from modelcache.testing.rows import NOW, answer, put
+from modelcache.testing.waiting import wait_until
 from tests.contracts.mysql_store import MODEL, MySQLStoreContract
-from tests.contracts.scalar_store import NOW, answer, put
-from tests.running import wait_until
 from tests.servers import start_or_skip
 from tests.servers.mariadb import MariaDB
 

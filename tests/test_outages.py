@@ -14,9 +14,9 @@ from flask import Flask
 from modelcache.app import create_app, get_service
 from modelcache.errors import StoreError
 from modelcache.manager.data_manager import SSDataManager
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient, Json
-from tests.hash_embedder import NEAR, HashEmbedder
-from tests.running import wait_until
 from tests.servers.mariadb import MariaDB
 from tests.servers.milvus import MilvusServer
 from tests.store_servers import StoreServers

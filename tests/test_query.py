@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient, Json, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import (
     QUERY_KEYS,
     TOOL_CALLS,

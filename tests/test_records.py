@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 
 from modelcache.core import Cache
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import (
     SURPRISE,
     break_method,

@@ -14,12 +14,13 @@ from modelcache.manager.factory import get_vector_store
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.manager.vector_data.redis import RedisStore
 from modelcache.settings import make_settings
+from modelcache.testing import filtered_search
+from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.contracts import filtered_search
-from tests.contracts.vector_store import DIMENSION, A, B, P, Q, VectorStoreContract, found, vectors
-from tests.hash_embedder import NEAR
-from tests.running import all_at_once, wait_until
+from tests.running import all_at_once
 from tests.servers import free_port, start_or_skip
 from tests.servers.redis import RedisServer
 

@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 
 from modelcache.app import create_app, get_service
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.client import CacheClient, Json, user
-from tests.hash_embedder import NEAR, HashEmbedder
 from tests.wire import (
     TOOL_CALLS,
     TYPE_EXCEPTION,

@@ -11,14 +11,16 @@ from flask import Flask
 from modelcache.app import get_service
 from modelcache.errors import ScalarStoreError
 from modelcache.manager.scalar_data.base import ScalarStore
-from modelcache.manager.scalar_data.remembered import remember
+from modelcache.manager.scalar_data.remembered import RememberingScalars
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.records.entry import CachedAnswer
 from modelcache.records.names import model_key
+from modelcache.testing.rows import NOW, answer, put
+from modelcache.testing.scalar_store import ExclusiveScalarStoreContract
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put
-from tests.running import all_at_once, wait_until
+from tests.running import all_at_once
 
 ROOM = 1_000_000
 
@@ -26,7 +28,7 @@ ROOM = 1_000_000
 class TestRememberedSqlite(ExclusiveScalarStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[ScalarStore]:
-        store = remember(SqliteStorage(tmp_path / "modelcache.db"), ROOM)
+        store = RememberingScalars(SqliteStorage(tmp_path / "modelcache.db"), ROOM)
         store.open()
         yield store
         store.close()
@@ -55,14 +57,14 @@ def reads(rows: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_answered_once_is_not_read_again(rows: SqliteStorage, reads: list[str]) -> None:
-    store = remember(rows, ROOM)
+    store = RememberingScalars(rows, ROOM)
     put(store, answer("q", fingerprint="f"))
     assert [store.find_exact("f", NOW) for _ in range(3)] == [store.find_exact("f", NOW)] * 3
     assert reads == ["f"]
 
 
 def test_what_is_absent_is_asked_for_again(rows: SqliteStorage, reads: list[str]) -> None:
-    store = remember(rows, ROOM)
+    store = RememberingScalars(rows, ROOM)
     assert store.find_exact("f", NOW) is None
     put(store, answer("q", fingerprint="f"))
     assert store.find_exact("f", NOW) is not None
@@ -71,7 +73,7 @@ def test_what_is_absent_is_asked_for_again(rows: SqliteStorage, reads: list[str]
 
 @pytest.mark.parametrize("how", ["delete", "tag", "truncate", "replace", "expire", "sweep"])
 def test_what_may_no_longer_answer_is_forgotten(how: str, rows: SqliteStorage) -> None:
-    store = remember(rows, ROOM)
+    store = RememberingScalars(rows, ROOM)
     [id_] = put(store, answer("q", fingerprint="f", tags=("t",), expires_at=NOW + 10))
     assert store.find_exact("f", NOW) is not None
     later = NOW
@@ -93,7 +95,7 @@ def test_what_may_no_longer_answer_is_forgotten(how: str, rows: SqliteStorage) -
 
 
 def test_memory_is_bounded_and_the_oldest_goes_first(rows: SqliteStorage, reads: list[str]) -> None:
-    store = remember(rows, 10_000)
+    store = RememberingScalars(rows, 10_000)
     names = [f"f{number}" for number in range(20)]
     put(store, *(answer(name, fingerprint=name) for name in names))
     for name in names:
@@ -105,7 +107,7 @@ def test_memory_is_bounded_and_the_oldest_goes_first(rows: SqliteStorage, reads:
 
 
 def test_an_answer_larger_than_the_memory_still_answers(rows: SqliteStorage) -> None:
-    store = remember(rows, 10_000)
+    store = RememberingScalars(rows, 10_000)
     put(store, answer("q", "x" * 20_000, fingerprint="f"))
     for _ in range(2):
         assert store.find_exact("f", NOW) is not None
@@ -114,7 +116,7 @@ def test_an_answer_larger_than_the_memory_still_answers(rows: SqliteStorage) -> 
 def test_what_was_read_before_a_removal_is_not_kept_after_it(
     rows: SqliteStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = remember(rows, ROOM)
+    store = RememberingScalars(rows, ROOM)
     [id_] = put(store, answer("q", fingerprint="f"))
     original, has_read, may_return = rows.find_exact, threading.Event(), threading.Event()
 
@@ -135,7 +137,7 @@ def test_what_was_read_before_a_removal_is_not_kept_after_it(
 
 
 def test_a_failed_removal_is_not_taken_for_none(rows: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = remember(rows, ROOM)
+    store = RememberingScalars(rows, ROOM)
     [id_] = put(store, answer("q", fingerprint="f"))
     store.find_exact("f", NOW)
     original = rows.delete

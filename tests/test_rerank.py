@@ -13,9 +13,9 @@ from modelcache.app import create_app, get_service
 from modelcache.decision.rerank import Reranker
 from modelcache.embedding.base import usable_cores
 from modelcache.errors import ConfigError
+from modelcache.testing.hash_embedder import HashEmbedder
 from tests.client import CacheClient, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import HashEmbedder
 from tests.wire import assert_miss, assistant, client_of, is_hit, system
 
 pytestmark = pytest.mark.packages

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.running import RunningService, wait_until
+from modelcache.testing.waiting import wait_until
+from tests.running import RunningService
 
 pytestmark = pytest.mark.process
 

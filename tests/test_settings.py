@@ -12,20 +12,22 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from modelcache.app import create_app, get_service
+from modelcache.backends import EMBEDDERS, EVALUATIONS, SCALAR_STORES, VECTOR_STORES
 from modelcache.embedding.base import Embedder
-from modelcache.embedding.factory import EMBEDDERS, get_embedder
+from modelcache.embedding.factory import get_embedder
 from modelcache.errors import ConfigError
-from modelcache.manager.factory import SCALAR_STORES, VECTOR_STORES, get_scalar_store, get_vector_store
+from modelcache.manager.factory import get_scalar_store, get_vector_store
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.registry import Registry
 from modelcache.settings import CONFIG_DIR, Settings, load_settings, make_settings, settings_table
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
-from modelcache.similarity_evaluation.factory import EVALUATIONS, get_evaluation
+from modelcache.similarity_evaluation.factory import get_evaluation
+from modelcache.testing.hash_embedder import HashEmbedder
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import HashEmbedder
-from tests.running import ROOT, wait_until
+from tests.running import ROOT
 
 SECRETS = [name for name, kind in get_type_hints(Settings).items() if kind is SecretStr]
 FLOATS = [name for name, kind in get_type_hints(Settings).items() if kind is float]
@@ -360,7 +362,7 @@ def test_secret_is_not_shown_when_another_setting_is_bad(name: str) -> None:
 
 # Backends by name.
 
-REGISTRIES: list[tuple[Registry, type[Any]]] = [
+REGISTRIES: list[tuple[Registry[Any], type[Any]]] = [
     (EMBEDDERS, Embedder),
     (SCALAR_STORES, ScalarStore),
     (VECTOR_STORES, VectorStore),
@@ -376,7 +378,7 @@ REGISTRIES: list[tuple[Registry, type[Any]]] = [
         for name in registry.targets
     ],
 )
-def test_every_backend_named_can_be_imported(registry: Registry, name: str, base: type[Any]) -> None:
+def test_every_backend_named_can_be_imported(registry: Registry[Any], name: str, base: type[Any]) -> None:
     try:
         backend = registry.load(name)
     except ConfigError as exc:
@@ -404,7 +406,7 @@ def vectors_of_two(settings: Settings) -> VectorStore:
 )
 @pytest.mark.parametrize("name", ["paper", "E5", "SQLITE", "s", " "])
 def test_unknown_backend_is_refused_with_the_known_ones(
-    registry: Registry, setting: str, get: Callable[[Settings], object], name: str
+    registry: Registry[Any], setting: str, get: Callable[[Settings], object], name: str
 ) -> None:
     sentence = refusal(lambda: get(make_settings({setting: name})))
     assert repr(name) in sentence
@@ -417,7 +419,9 @@ def test_unknown_embedder_is_told_of_auto_too() -> None:
 
 
 def test_help_of_a_backend_setting_names_every_backend() -> None:
-    named = {"embedder": EMBEDDERS, "scalar_store": SCALAR_STORES} | {
+    named: dict[str, Registry[Any]] = {
+        "embedder": EMBEDDERS,
+        "scalar_store": SCALAR_STORES,
         "vector_store": VECTOR_STORES,
         "evaluation": EVALUATIONS,
     }
@@ -427,7 +431,7 @@ def test_help_of_a_backend_setting_names_every_backend() -> None:
 
 
 def test_missing_driver_is_named() -> None:
-    registry = Registry("store", {"paper": "no_such_driver.paper:PaperStore"})
+    registry = Registry[Any]("store", {"paper": "no_such_driver.paper:PaperStore"})
     sentence = refusal(lambda: registry.load("paper"))
     assert "'paper'" in sentence
     assert "'no_such_driver'" in sentence

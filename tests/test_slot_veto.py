@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from modelcache.app import create_app
 from modelcache.errors import ConfigError
 from modelcache.records.dialogue import Message, differing_part, splice
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import assert_miss, assistant, break_method, client_of, is_hit, select, system
 
 LOG = "SELECT error_code, error_desc, cache_hit FROM modelcache_query_log ORDER BY id"

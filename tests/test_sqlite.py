@@ -10,7 +10,8 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.scalar_data import sqlite as sqlite_module
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
-from tests.contracts.scalar_store import NOW, ExclusiveScalarStoreContract, answer, put, seen
+from modelcache.testing.rows import NOW, answer, put, seen
+from modelcache.testing.scalar_store import ExclusiveScalarStoreContract
 
 
 class TestSqlite(ExclusiveScalarStoreContract):

@@ -13,7 +13,7 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.learning.learner import Learner
 from modelcache.manager.scalar_data.sqlite import SqliteStorage
 from modelcache.manager.vector_data.faiss import FaissStore
-from tests.hash_embedder import HashEmbedder
+from modelcache.testing.hash_embedder import HashEmbedder
 
 PARTS = [
     (HashEmbedder, "open"),

@@ -8,9 +8,9 @@ import pytest
 from flask import Flask, request
 
 from modelcache.app import create_app, get_service
+from modelcache.testing.hash_embedder import HashEmbedder
 from tests.client import CacheClient, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import HashEmbedder
 from tests.wire import (
     KEYS,
     VALID,

@@ -22,10 +22,10 @@ from modelcache.learning.verified import (
     risk,
 )
 from modelcache.records.names import model_key
+from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
-from tests.running import wait_until
 from tests.store_servers import StoreServers
 from tests.wire import assert_miss, client_of, is_hit
 

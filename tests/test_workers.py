@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import requests
 
+from modelcache.testing.waiting import wait_until
 from tests.client import Json, user
 from tests.processes import children, is_running
-from tests.running import RunningService, wait_until
+from tests.running import RunningService
 from tests.store_servers import StoreServers, as_environment
 from tests.test_published_clients import (
     INSERT_SNIPPET,

@@ -8,9 +8,9 @@ from flask import Flask
 from modelcache.app import get_service
 from modelcache.manager.names import collection_name
 from modelcache.records.names import model_key
+from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import wait_until
 from tests.client import CacheClient
-from tests.hash_embedder import NEAR
-from tests.running import wait_until
 
 
 def insert(client: CacheClient, model: str, *names: str) -> list[int]:

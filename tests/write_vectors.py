@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modelcache.manager.vector_data.faiss import FaissStore
 from modelcache.manager.vector_data.local import collection
-from tests.contracts.vector_store import DIMENSION, A, P, vectors
+from modelcache.testing.vector_store import DIMENSION, A, P, vectors
 
 POOL = 5000
 BATCH = 40

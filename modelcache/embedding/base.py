@@ -4,7 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelcache.records.vectors import Embeddings
 
@@ -64,6 +64,8 @@ class Embedder(ABC):
     """How many texts are given to it at once. More than it takes to be fast only keep others waiting."""
     batch_chars: int = 4096
     """How many characters at once, more or less."""
+    own_settings: ClassVar[type[Any] | None] = None
+    """Of another package's embedder: a frozen dataclass of its settings (``modelcache.own_settings``)."""
 
     @classmethod
     @abstractmethod

@@ -1,7 +1,8 @@
 """Stores by name."""
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from modelcache.backends import EVICTION_BOOKS, SCALAR_STORES, VECTOR_STORES
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
@@ -9,37 +10,14 @@ from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.eviction.memory_cache import MemoryBook
 from modelcache.manager.eviction.rows_book import RowsBook
 from modelcache.manager.eviction.sweep import SweepLimits
-from modelcache.manager.guard import guard
+from modelcache.manager.guard import Guard, GuardedBook, GuardedScalars, GuardedVectors
 from modelcache.manager.scalar_data.base import ScalarStore
-from modelcache.manager.scalar_data.remembered import remember
+from modelcache.manager.scalar_data.remembered import RememberingScalars
 from modelcache.manager.vector_data.base import VectorStore
-from modelcache.registry import Registry
 from modelcache.settings import MEGABYTE, make_settings
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
-
-Store = TypeVar("Store")
-
-SCALAR_STORES = Registry(
-    "scalar store",
-    {
-        "sqlite": "modelcache.manager.scalar_data.sqlite:SqliteStorage",
-        "mysql": "modelcache.manager.scalar_data.mysql:MySQLStorage",
-        "oceanbase": "modelcache.manager.scalar_data.oceanbase:OceanBaseStorage",
-    },
-)
-VECTOR_STORES = Registry(
-    "vector store",
-    {
-        "faiss": "modelcache.manager.vector_data.faiss:FaissStore",
-        "milvus": "modelcache.manager.vector_data.milvus:MilvusStore",
-        "redis": "modelcache.manager.vector_data.redis:RedisStore",
-        "chroma": "modelcache.manager.vector_data.chroma:ChromaStore",
-    },
-)
-
-EVICTION_BOOKS = Registry("eviction book", {"redis": "modelcache.manager.eviction.redis_book:RedisBook"})
 
 
 def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
@@ -47,19 +25,19 @@ def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
 
     ``alone``: the vectors are of one process only, so the rows of a local store may be too.
     """
-    store: ScalarStore = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
+    store = SCALAR_STORES.load(settings.scalar_store).from_settings(settings)
     if store.remote:
-        return _guarded(store, ScalarStoreError, settings)
+        return GuardedScalars(store, _guard(ScalarStoreError, settings))
     store.exclusive = alone
     if alone and settings.exact_memory_mb:
-        return remember(store, settings.exact_memory_mb * MEGABYTE)
+        return RememberingScalars(store, settings.exact_memory_mb * MEGABYTE)
     return store
 
 
 def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     """Build the vector store that the settings name, for vectors of this dimension; nothing is opened."""
-    store: VectorStore = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
-    return _guarded(store, VectorStoreError, settings) if store.remote else store
+    store = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
+    return GuardedVectors(store, _guard(VectorStoreError, settings)) if store.remote else store
 
 
 def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager | None:
@@ -72,7 +50,7 @@ def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> Eviction
         book = RowsBook(scalars, settings.eviction_policy)
     elif settings.eviction_book == "redis":
         book = EVICTION_BOOKS.load("redis").from_settings(settings, scalars)
-        book = _guarded(book, StoreError, settings)
+        book = GuardedBook(book, _guard(StoreError, settings))
         fallback = RowsBook(scalars, settings.eviction_policy)
     else:
         book = MemoryBook(scalars, settings.eviction_policy, settings.max_size)
@@ -109,8 +87,8 @@ def data_manager_of(settings: "Settings", embedder: str, dimension: int) -> SSDa
     return _coordinate(get_scalar_store(settings, alone=vectors.exclusive), vectors, embedder, settings)
 
 
-def _guarded(store: Store, error: type[StoreError], settings: "Settings") -> Store:
-    return guard(store, error, settings.breaker_failures, settings.breaker_seconds, settings.store_timeout)
+def _guard(error: type[StoreError], settings: "Settings") -> Guard:
+    return Guard(error, settings.breaker_failures, settings.breaker_seconds, settings.store_timeout)
 
 
 def _coordinate(

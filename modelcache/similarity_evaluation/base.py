@@ -1,7 +1,7 @@
 """What every evaluation promises: a candidate's rank, and whether that is near enough."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelcache.records.entry import Candidate
 from modelcache.records.question import Question
@@ -16,6 +16,8 @@ class SimilarityEvaluation(ABC):
     highest: float = 1.0
     searches: bool = True
     """Whether a question with another text may be near enough, so that a search is worth its time."""
+    own_settings: ClassVar[type[Any] | None] = None
+    """Of another package's evaluation: a frozen dataclass of its settings (``modelcache.own_settings``)."""
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "SimilarityEvaluation":

@@ -21,8 +21,10 @@ from modelcache.manager.scalar_data.mysql_connection import MySQLConnection, Ser
 from modelcache.manager.scalar_data.mysql_schema import SCHEMA_VERSION
 from modelcache.manager.scalar_data.sql import Cursor
 from modelcache.records.names import model_key
-from tests.contracts.scalar_store import NOW, ScalarStoreContract, answer, line, put, seen
-from tests.running import ROOT, wait_until
+from modelcache.testing.rows import NOW, answer, line, put, seen
+from modelcache.testing.scalar_store import ScalarStoreContract
+from modelcache.testing.waiting import wait_until
+from tests.running import ROOT
 from tests.servers.mysql_protocol import MySQLProtocolServer
 
 TABLES = (

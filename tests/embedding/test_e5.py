@@ -22,7 +22,7 @@ from modelcache.model_building.e5 import build
 from modelcache.model_building.smoothing import sample_texts
 from modelcache.records.vectors import Embeddings
 from modelcache.settings import make_settings
-from tests.embedding.contract import ODD_TEXTS, TEXTS, EmbedderContract
+from modelcache.testing.embedder import ODD_TEXTS, TEXTS, EmbedderContract
 
 pytestmark = pytest.mark.packages
 

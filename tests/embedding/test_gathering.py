@@ -11,8 +11,9 @@ import pytest
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.records.vectors import Embeddings
-from tests.hash_embedder import HashEmbedder
-from tests.running import all_at_once, wait_until
+from modelcache.testing.hash_embedder import HashEmbedder
+from modelcache.testing.waiting import wait_until
+from tests.running import all_at_once
 
 MEGABYTE = 2**20
 

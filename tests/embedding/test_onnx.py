@@ -18,12 +18,12 @@ from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, RobertaConfig, RobertaModel
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding.onnx import OnnxEmbedder
 from modelcache.embedding.text2vec import Text2VecEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 from tests.embedding.exporting import BERT_INPUTS, export
 from tests.embedding.test_text2vec import LONG_TEXT, WINDOW, Pooling, minilm_folder, write_bert
 

@@ -18,11 +18,11 @@ import httpx
 import numpy as np
 import pytest
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding.remote import RemoteEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 
 KEY = "sk-secret-0123456789"
 STARTUP_SECONDS = 60

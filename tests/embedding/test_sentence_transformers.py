@@ -15,12 +15,12 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Dropout, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
 
-from modelcache.embedding.factory import EMBEDDERS
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding.sentence_transformers import SentenceTransformersEmbedder
 from modelcache.embedding.text2vec import Text2VecEmbedder
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 from tests.embedding.test_text2vec import LONG_TEXT, WINDOW, Pooling, minilm_folder, write_bert
 
 pytestmark = pytest.mark.packages

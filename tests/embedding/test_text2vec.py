@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
 
+from modelcache.backends import EMBEDDERS
 from modelcache.embedding import text2vec
-from modelcache.embedding.factory import EMBEDDERS
 from modelcache.embedding.text2vec import Text2VecEmbedder, missing_file
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.settings import make_settings
-from tests.embedding.contract import TEXTS, EmbedderContract
+from modelcache.testing.embedder import TEXTS, EmbedderContract
 
 pytestmark = pytest.mark.packages
 

@@ -18,7 +18,7 @@ from benchmarks.trust.retrieval import ALL, recall
 from modelcache.evaluation.asking import opened
 from modelcache.evaluation.pairs import LabelledPair, key, user
 from modelcache.settings import load_settings
-from tests.hash_embedder import NEAR, HashEmbedder
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 
 pytestmark = pytest.mark.packages
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modelcache.__main__ import main
-from tests.hash_embedder import NEAR, HashEmbedder
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from modelcache.evaluation.asking import Asker, Found, Step, opened
 from modelcache.evaluation.counting import Outcome, Outcomes, Tally, alone, together
 from modelcache.evaluation.pairs import LabelledPair, user
 from modelcache.settings import make_settings
-from tests.hash_embedder import NEAR, HashEmbedder
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 
 THRESHOLDS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 1.0)
 

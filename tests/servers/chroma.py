@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.running import wait_until
+from modelcache.testing.waiting import wait_until
 from tests.servers import ServerAbsentError, free_port, freeze
 
 

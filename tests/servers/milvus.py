@@ -9,7 +9,7 @@ from pathlib import Path
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from tests.running import wait_until
+from modelcache.testing.waiting import wait_until
 from tests.servers import ServerAbsentError, free_port, freeze
 
 # It seldom ends by itself; what was written is in its log by then, as after a power cut.

@@ -14,7 +14,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
 from modelcache.manager.scalar_data.mysql_connection import Server
-from tests.running import wait_until
+from modelcache.testing.waiting import wait_until
 from tests.servers import free_port, freeze
 
 STOP_SECONDS = 60.0

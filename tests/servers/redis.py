@@ -9,7 +9,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
-from tests.running import wait_until
+from modelcache.testing.waiting import wait_until
 from tests.servers import ServerAbsentError, free_port, freeze
 
 

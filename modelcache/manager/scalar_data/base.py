@@ -4,10 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelcache.records.entry import CachedAnswer, NewAnswer
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
 
 MAX_ID = 2**63 - 1
 
@@ -255,6 +259,13 @@ class ScalarStore(AnswerStore, ObservationStore, PolicyStore, LogStore):
     """Whether calls go to another process, which may hang or be gone."""
     exclusive: bool = False
     """Whether to keep every other process out while open, where that is possible; set before ``open``."""
+    own_settings: ClassVar[type[Any] | None] = None
+    """Of another package's store: a frozen dataclass of its settings (``modelcache.own_settings``)."""
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "ScalarStore":
+        """Build one from the service's settings, opening nothing; every store that has a name does."""
+        raise NotImplementedError
 
     @abstractmethod
     def open(self) -> None:

@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable, Sequence
 from sys import getsizeof
-from typing import Any, cast
 
 from cachetools import LRUCache
 
 from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.manager.scalar_data.proxy import ScalarStoreProxy
 from modelcache.records.entry import CachedAnswer, NewAnswer
 from modelcache.records.observation import Observation
 
@@ -15,27 +15,19 @@ from modelcache.records.observation import Observation
 ENTRY_BYTES = 600
 
 
-def remember(store: ScalarStore, most_bytes: int) -> ScalarStore:
-    """Return the store with a memory of the entries that answered last, to be used in its place.
+class RememberingScalars(ScalarStoreProxy):
+    """Keeps what ``find_exact`` finds until it may no longer answer.
 
-    ``most_bytes`` bounds it. Whatever makes a row stop answering must pass through what is returned:
-    nothing is remembered beyond that moment.
+    ``most_bytes`` bounds the memory. Whatever makes a row stop answering must pass through this: nothing
+    is remembered beyond that moment.
     """
-    return cast(ScalarStore, _Remembering(store, most_bytes))
 
-
-class _Remembering:
-    """Passes everything through, and keeps what ``find_exact`` finds until it may no longer answer."""
-
-    def __init__(self, store: ScalarStore, most_bytes: int) -> None:
-        self._store = store
+    def __init__(self, proxied: ScalarStore, most_bytes: int) -> None:
+        super().__init__(proxied)
         self._entries = _Entries(most_bytes)
         self._lock = threading.Lock()
         # Grows whenever something is forgotten: what was read before may be outdated by then.
         self._version = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
 
     def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:
         with self._lock:
@@ -43,7 +35,7 @@ class _Remembering:
             version = self._version
         if entry is not None and (entry.expires_at is None or entry.expires_at > now):
             return entry
-        found = self._store.find_exact(fingerprint, now)
+        found = self.proxied.find_exact(fingerprint, now)
         if found is not None:
             with self._lock:
                 if version == self._version:
@@ -52,51 +44,51 @@ class _Remembering:
 
     def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
         try:
-            self._store.activate(ids, fingerprints)
+            self.proxied.activate(ids, fingerprints)
         finally:
             # Also when it failed: a failure does not tell whether it was done.
             self._forget(fingerprints)
 
     def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
         try:
-            return self._store.insert_live(answers, index)
+            return self.proxied.insert_live(answers, index)
         finally:
             self._forget([new.fingerprint for new in answers])
 
     def delete(self, model_key: str, ids: Sequence[int]) -> int:
         try:
-            return self._store.delete(model_key, ids)
+            return self.proxied.delete(model_key, ids)
         finally:
             self._forget_ids(ids)
 
     def observe(self, observations: Sequence[Observation]) -> None:
         try:
-            self._store.observe(observations)
+            self.proxied.observe(observations)
         finally:
             # A row tells whether anything was observed of it.
             self._forget_ids([one.answer_id for one in observations])
 
     def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
         try:
-            return self._store.delete_tagged(model_key, tags)
+            return self.proxied.delete_tagged(model_key, tags)
         finally:
             self._forget_all()
 
     def truncate(self, model_key: str) -> int:
         try:
-            return self._store.truncate(model_key)
+            return self.proxied.truncate(model_key)
         finally:
             self._forget_all()
 
     def delete_expired(self, now: float) -> int:
-        count = self._store.delete_expired(now)
+        count = self.proxied.delete_expired(now)
         if count:
             self._forget_all()
         return count
 
     def close(self) -> None:
         self._forget_all()
-        self._store.close()
+        self.proxied.close()
 
     def _forget(self, fingerprints: Sequence[str]) -> None:
         with self._lock:

@@ -3,9 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelcache.errors import VectorStoreError
 from modelcache.records.vectors import Embeddings, Ids
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,13 @@ class VectorStore(ABC):
     """Whether this process alone may use the store, which then keeps every other one out."""
     remote: bool = False
     """Whether calls go to another process, which may hang or be gone."""
+    own_settings: ClassVar[type[Any] | None] = None
+    """Of another package's store: a frozen dataclass of its settings (``modelcache.own_settings``)."""
+
+    @classmethod
+    def from_settings(cls, settings: "Settings", dimension: int) -> "VectorStore":
+        """Build one for vectors of this dimension, opening nothing; every store that has a name does."""
+        raise NotImplementedError
 
     @abstractmethod
     def open(self) -> None:

@@ -10,7 +10,7 @@ from modelcache.errors import VectorStoreError
 from modelcache.manager.names import collection_name
 from modelcache.manager.vector_data.base import VectorStore
 from modelcache.records.vectors import Embeddings, normalise_rows
-from tests.running import wait_until
+from modelcache.testing.waiting import wait_until
 
 DIMENSION = 16
 A = collection_name("模型-a", "hash-v1")

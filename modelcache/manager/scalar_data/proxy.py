@@ -1,0 +1,157 @@
+"""A scalar store before another one: what changes some of its methods, or watches all, builds on it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
+
+from modelcache.manager.scalar_data.base import (
+    DeadAnswer,
+    DeadCount,
+    HitUse,
+    RowUse,
+    ScalarStore,
+    StoredEmbedding,
+)
+from modelcache.records.entry import CachedAnswer, NewAnswer
+from modelcache.records.log_line import LogLine
+from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ScalarStoreProxy(ScalarStore):
+    """Hands every call on to the store behind it; what the methods promise is what that store does.
+
+    Each method of the contract is written out, so that the type checker sees them all, and a test fails
+    until a new one is here too. ``open`` and ``close`` do not pass ``through``: they are the operator's
+    doing, and happen whatever the store's state.
+    """
+
+    def __init__(self, proxied: ScalarStore) -> None:
+        self.proxied = proxied
+
+    @property
+    def remote(self) -> bool:  # type: ignore[override]
+        return self.proxied.remote
+
+    @property
+    def exclusive(self) -> bool:  # type: ignore[override]
+        return self.proxied.exclusive
+
+    def through(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do what every call passes through; here nothing but the call."""
+        return method(*args, **kwargs)
+
+    def add(self, answers: Sequence[NewAnswer]) -> list[int]:
+        return self.through(self.proxied.add, answers)
+
+    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+        return self.through(self.proxied.insert_live, answers, index)
+
+    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
+        self.through(self.proxied.activate, ids, fingerprints)
+
+    def discard(self, ids: Sequence[int]) -> None:
+        self.through(self.proxied.discard, ids)
+
+    def discard_unfinished(self, before: float) -> int:
+        return self.through(self.proxied.discard_unfinished, before)
+
+    def find_exact(self, fingerprint: str, now: float) -> CachedAnswer | None:
+        return self.through(self.proxied.find_exact, fingerprint, now)
+
+    def get_live(self, ids: Sequence[int], now: float) -> dict[int, CachedAnswer]:
+        return self.through(self.proxied.get_live, ids, now)
+
+    def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
+        return self.through(self.proxied.answers, ids)
+
+    def delete(self, model_key: str, ids: Sequence[int]) -> int:
+        return self.through(self.proxied.delete, model_key, ids)
+
+    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
+        return self.through(self.proxied.delete_tagged, model_key, tags)
+
+    def delete_expired(self, now: float) -> int:
+        return self.through(self.proxied.delete_expired, now)
+
+    def dead_counts(self) -> list[DeadCount]:
+        return self.through(self.proxied.dead_counts)
+
+    def dead(self, model_key: str, limit: int) -> list[DeadAnswer]:
+        return self.through(self.proxied.dead, model_key, limit)
+
+    def uses(self, model_key: str) -> list[RowUse]:
+        return self.through(self.proxied.uses, model_key)
+
+    def record_hits(self, uses: Mapping[int, HitUse]) -> None:
+        self.through(self.proxied.record_hits, uses)
+
+    def purge(self, ids: Sequence[int]) -> None:
+        self.through(self.proxied.purge, ids)
+
+    def models(self) -> list[str]:
+        return self.through(self.proxied.models)
+
+    def count(self, model_key: str) -> int:
+        return self.through(self.proxied.count, model_key)
+
+    def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
+        return self.through(self.proxied.embedded_ids, model_key, embedder)
+
+    def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
+        return self.through(self.proxied.embeddings, ids)
+
+    def observe(self, observations: Sequence[Observation]) -> None:
+        self.through(self.proxied.observe, observations)
+
+    def observations(self, ids: Sequence[int]) -> dict[int, list[Observation]]:
+        return self.through(self.proxied.observations, ids)
+
+    def model_observations(self, model_key: str, limit: int) -> list[Observation]:
+        return self.through(self.proxied.model_observations, model_key, limit)
+
+    def keep_lookups(self, lookups: Sequence[PendingLookup]) -> None:
+        self.through(self.proxied.keep_lookups, lookups)
+
+    def take_lookups(self, fingerprints: Sequence[str], since: float) -> list[PendingLookup]:
+        return self.through(self.proxied.take_lookups, fingerprints, since)
+
+    def trim_lookups(self, before: float) -> int:
+        return self.through(self.proxied.trim_lookups, before)
+
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        self.through(self.proxied.add_tallies, tallies)
+
+    def tallies(self, model_key: str) -> list[Tally]:
+        return self.through(self.proxied.tallies, model_key)
+
+    def set_policy(self, policy: ModelPolicy) -> None:
+        self.through(self.proxied.set_policy, policy)
+
+    def policies(self) -> list[ModelPolicy]:
+        return self.through(self.proxied.policies)
+
+    def take_lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        return self.through(self.proxied.take_lease, name, holder, now, seconds)
+
+    def write_log(self, lines: Sequence[LogLine]) -> None:
+        self.through(self.proxied.write_log, lines)
+
+    def logged(self, model_key: str, limit: int) -> list[str]:
+        return self.through(self.proxied.logged, model_key, limit)
+
+    def trim_log(self, before: float) -> int:
+        return self.through(self.proxied.trim_log, before)
+
+    def open(self) -> None:
+        self.proxied.open()
+
+    def close(self) -> None:
+        self.proxied.close()
+
+    def ping(self) -> None:
+        self.through(self.proxied.ping)
+
+    def truncate(self, model_key: str) -> int:
+        return self.through(self.proxied.truncate, model_key)
