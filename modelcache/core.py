@@ -71,7 +71,7 @@ class Cache:
             writer = BackgroundWriter(scalars, settings.background_queue_size, data_manager.eviction)
             writer.open()
             opened.callback(writer.close)
-            learner = Learner(scalars, gathering, embedder.thresholds, writer, settings)
+            learner = Learner(data_manager, gathering, embedder.thresholds, writer, settings)
             learner.open()
             opened.callback(learner.close)
             sweeper = Sweeper(data_manager, settings)

@@ -215,6 +215,9 @@ class Settings(BaseModel):
     similarity_threshold_long: Fraction | None = Field(
         None, description="the same for texts over `long_text_chars`"
     )
+    threshold_floor: Fraction = Field(
+        0.0, description="a query that sets a `threshold` under this is refused"
+    )
     long_text_chars: int = Field(256, ge=1, description="a text with more characters is long")
     top_k: int = Field(5, ge=1, le=100, description="nearest entries looked at for one query")
     evaluation: str = Field(
@@ -375,7 +378,19 @@ class Settings(BaseModel):
         5.0, description="seconds before such a database is tried again; requests fail at once meanwhile"
     )
     max_size: int = Field(
-        0, ge=0, description="entries a model may have before some are evicted; 0: no limit"
+        0,
+        ge=0,
+        description="entries a model may have before some are evicted; 0: no limit. `register` sets "
+        "it for one model",
+    )
+    default_ttl: float | None = Field(
+        None,
+        gt=0,
+        description="seconds that an entry answers whose insert names no `ttl`; empty: for ever. `register` "
+        "sets it for one model",
+    )
+    allow_truncate_all: bool = Field(
+        False, description="let `remove` empty all models at once, with `truncate_all`"
     )
     clean_size: int = Field(100, ge=1, description="entries evicted at once")
     eviction_policy: Literal["LRU", "LFU", "FIFO", "RR", "ARC", "W_TINYLFU"] = Field(

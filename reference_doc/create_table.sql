@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS modelcache_schema (
 -- model_key, partition_key, fingerprint: hashes, so that equality does not depend on a collation.
 -- embedding_data: float32, little-endian, of the last turn, then of the earlier turns compared by meaning;
 -- NULL for a text that is only matched exactly.
--- expires_at, last_used_at: seconds since the epoch.
+-- expires_at, last_used_at: seconds since the epoch. metadata: JSON of the client's own.
 CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
     id BIGINT NOT NULL AUTO_INCREMENT,
     gmt_create DATETIME NOT NULL,
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
     fingerprint CHAR(40) NOT NULL,
     embedder VARCHAR(128) NOT NULL,
     expires_at DOUBLE,
+    metadata MEDIUMTEXT,
     last_used_at DOUBLE NOT NULL,
     PRIMARY KEY (id),
     KEY idx_answer_fingerprint (fingerprint, is_deleted),
@@ -121,4 +122,20 @@ CREATE TABLE IF NOT EXISTS modelcache_tally (
     PRIMARY KEY (model_key, outcome, bucket)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT INTO modelcache_schema (version) VALUES (2);
+-- What is set for a model's entries; NULL: as the settings say, 0: no limit.
+CREATE TABLE IF NOT EXISTS modelcache_model_limit (
+    model_key CHAR(40) NOT NULL,
+    ttl DOUBLE,
+    max_size BIGINT,
+    PRIMARY KEY (model_key)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- The vector that an embedder gave to a fixed text, and how often it has changed: see the embedder's drift.
+CREATE TABLE IF NOT EXISTS modelcache_probe (
+    embedder VARCHAR(128) NOT NULL,
+    generation INT NOT NULL,
+    embedding_data MEDIUMBLOB NOT NULL,
+    PRIMARY KEY (embedder)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+INSERT INTO modelcache_schema (version) VALUES (3);

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from modelcache.app import PATH
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient, Json, user
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 from tests.wire import assert_miss, assistant, client_of, is_hit, system
 
 WHOLE = "How many bridges cross the Thames in central London?"

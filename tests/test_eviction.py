@@ -12,6 +12,7 @@ from flask import Flask
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.eviction.limits import SizeLimits
 from modelcache.manager.eviction.memory_cache import POLICIES, MemoryBook, WTinyLFUCache
 from modelcache.manager.eviction.redis_book import SCORES, RedisBook
 from modelcache.manager.eviction.rows_book import ORDERS, RowsBook
@@ -120,11 +121,11 @@ class TestMemoryBook(BookContract):
 
     @pytest.fixture
     def make_book(self, store: SqliteStorage) -> MakeBook:
-        return lambda policy, capacity: MemoryBook(store, policy, capacity)
+        return lambda policy, capacity: MemoryBook(store, policy, SizeLimits(capacity))
 
     @pytest.mark.parametrize("policy", ["ARC", "W_TINYLFU", "LFU"])
     def test_a_scan_does_not_wash_out_what_is_used_often(self, store: SqliteStorage, policy: str) -> None:
-        book = MemoryBook(store, policy, 100)
+        book = MemoryBook(store, policy, SizeLimits(100))
         popular = [EntryKey(number, f"popular {number}") for number in range(1, 51)]
         book.add(KEY, popular)
         for _ in range(5):
@@ -137,7 +138,7 @@ class TestMemoryBook(BookContract):
         assert len(set(evicted) & {entry.id for entry in popular}) <= 5
 
     def test_ids_of_removed_entries_do_not_pile_up(self, store: SqliteStorage) -> None:
-        book = MemoryBook(store, "LRU", 10)
+        book = MemoryBook(store, "LRU", SizeLimits(10))
         for number in range(5000):
             book.add(KEY, [EntryKey(number, f"gone {number}")])
         assert len(book.victims(KEY, 10**6)) < 1100

@@ -1,5 +1,6 @@
 """Store questions with their answers, all of a request or none."""
 
+import json
 from time import time
 
 from modelcache.adapter import reply
@@ -7,6 +8,7 @@ from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import InsertRequest
 from modelcache.core import Cache
 from modelcache.errors import BlacklistError
+from modelcache.processor.canonical import canonical
 from modelcache.processor.pre import make_question
 from modelcache.records.entry import NewAnswer
 from modelcache.records.vectors import to_bytes
@@ -29,6 +31,7 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
     vectors = cache.gathering.embed(texts) if texts else ()
     embeddings = {text: to_bytes(vector) for text, vector in zip(texts, vectors, strict=True)}
     now = time()
+    default_ttl = cache.learner.policy(questions[0].model_key).ttl
     answers = []
     for question, info in zip(questions, asked.chat_info, strict=True):
         embedded = cache.lookup.compares(question)
@@ -42,8 +45,10 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
                 answer=info.answer,
                 embedder=cache.embedder.name if embedded else "",
                 embedding=b"".join(embeddings[text] for text in question.texts) if embedded else None,
-                expires_at=None if info.ttl is None else now + info.ttl,
+                expires_at=None if (ttl := info.ttl or default_ttl) is None else now + ttl,
                 tags=tuple(info.tags or ()),
+                scope=canonical(asked.scope.keys),
+                metadata=None if info.metadata is None else json.dumps(info.metadata, ensure_ascii=False),
             )
         )
     ids = cache.data_manager.insert(model, answers)

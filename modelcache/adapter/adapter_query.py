@@ -7,7 +7,7 @@ from modelcache.adapter import reply
 from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import QueryRequest
 from modelcache.core import Cache
-from modelcache.errors import BlacklistError, ModelCacheError
+from modelcache.errors import BlacklistError, FieldError, ModelCacheError
 from modelcache.learning.policy import OFF, SERVE
 from modelcache.processor.pre import make_question
 from modelcache.records.found import Found
@@ -45,6 +45,9 @@ def _look_up(cache: Cache, question: Question, asked: QueryRequest) -> tuple[Fou
     policy = cache.learner.policy(question.model_key)
     if policy.mode == OFF or asked.cache_skip or _is_skipped(cache, asked):
         return Found(), False
+    least = cache.settings.threshold_floor
+    if asked.threshold is not None and asked.threshold < least:
+        raise FieldError(f"threshold: expected a number from {least:g} to 1")
     if policy.mode == SERVE:
         found = cache.lookup.find(question, asked.threshold, asked.top_k)
         served = found.entry is not None

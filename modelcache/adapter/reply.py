@@ -1,5 +1,6 @@
 """Every body that the service replies with."""
 
+import json
 from typing import Any
 
 from modelcache.records.found import Found
@@ -23,6 +24,7 @@ def queried(found: Found, served: bool, seconds: float) -> Reply:
         answer=entry.answer,
         hit_id=entry.id,
         hit_type=EXACT if found.exact else SEMANTIC,
+        metadata=None if entry.metadata is None else json.loads(entry.metadata),
         **told,
     )
 
@@ -69,5 +71,6 @@ def _query(seconds: float | None, **values: Any) -> Reply:
         "hit_id": None,
         "hit_type": "",
         "veto": "",
+        "metadata": None,
     }
     return blank | values

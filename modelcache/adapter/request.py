@@ -24,11 +24,12 @@ from modelcache.records.question import ScopeValue
 
 # What the text of error 102 has always named; `feedback` is taken too.
 REQUEST_TYPES = ("query", "insert", "remove", "register")
-REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag")
+REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag", "delete_by_scope", "truncate_all")
 Mode = Literal["off", "shadow", "serve", "verified"]
 MAX_MODEL_CHARS = 256
 MAX_TAG_CHARS = 256
 MAX_TOP_K = 100
+MAX_ENTRIES = 2**53
 UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 # The types of a part of a content that is text, as OpenAI's two APIs name them.
 TEXT_TYPES = ("text", "input_text", "output_text")
@@ -56,6 +57,8 @@ EXPECTED = {
     "chat_info[]": 'an object such as {"query": [messages], "answer": "…"}',
     "answer": "a non-empty string",
     "ttl": "a positive number of seconds",
+    "metadata": "an object",
+    "max_size": "a number of entries, 0 for no limit",
     "tags": "a list of non-empty strings",
     "tags[]": f"a non-empty string of up to {MAX_TAG_CHARS} characters",
     "remove_type": "one of " + ", ".join(REMOVE_TYPES),
@@ -99,8 +102,8 @@ def _content(value: Any) -> Any:
     return _text_of(value) if isinstance(value, list) else value
 
 
-def _scope_value(value: Any) -> Any:
-    """Accept any JSON that can be hashed."""
+def _json(value: Any) -> Any:
+    """Accept any JSON that can be hashed and stored."""
     _shallow(value)
     for inner in _inner_values(value):
         if isinstance(inner, float):
@@ -202,7 +205,7 @@ class Scope(BaseModel):
     """Who asks: the model, and whatever else must be equal for an entry to match."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-    __pydantic_extra__: dict[Text, Annotated[Any, AfterValidator(_scope_value)]]
+    __pydantic_extra__: dict[Text, Annotated[Any, AfterValidator(_json)]]
 
     model: ModelName
 
@@ -225,6 +228,7 @@ class ChatInfo(_Strict):
     answer: NonEmptyText
     ttl: Annotated[float, Field(gt=0), AfterValidator(_finite)] | None = None
     tags: list[Tag] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_json)] | None = None
 
 
 class InsertRequest(_Strict):
@@ -234,7 +238,9 @@ class InsertRequest(_Strict):
 
 class RemoveRequest(_Strict):
     scope: Scope
-    remove_type: Literal["delete_by_id", "truncate_by_model", "delete_by_tag"]
+    remove_type: Literal[
+        "delete_by_id", "truncate_by_model", "delete_by_tag", "delete_by_scope", "truncate_all"
+    ]
     id_list: list[int] | None = None
     tags: list[Tag] | None = None
 
@@ -244,6 +250,8 @@ class RemoveRequest(_Strict):
             raise _bad(_missing("id_list", "id_list"))
         if self.remove_type == "delete_by_tag" and self.tags is None:
             raise _bad(_missing("tags", "tags"))
+        if self.remove_type == "delete_by_scope" and not self.scope.keys:
+            raise _bad("scope: expected a key besides model; truncate_by_model removes all of a model")
         return self
 
 
@@ -251,6 +259,13 @@ class RegisterRequest(_Strict):
     scope: Scope
     mode: Mode | None = None
     error_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ttl: Annotated[float, Field(ge=0), AfterValidator(_finite)] | None = None
+    max_size: Annotated[int, Field(ge=0, le=MAX_ENTRIES)] | None = None
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What is to be set for the model."""
+        return self.model_dump(include={"mode", "error_rate", "ttl", "max_size"}, exclude_none=True)
 
 
 class FeedbackRequest(_Strict):

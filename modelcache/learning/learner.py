@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import time
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -22,7 +23,7 @@ from modelcache.learning.answers import AnswerComparison
 from modelcache.learning.policy import SHADOW, VERIFIED, Policy
 from modelcache.learning.tallies import ASKED, NO_ENTRY, RIGHT, UNCLEAR, WRONG, bucket_of
 from modelcache.learning.verified import Curve, Evidence, Verifier
-from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.manager.data_manager import SSDataManager
 from modelcache.records.entry import CachedAnswer
 from modelcache.records.found import Found
 from modelcache.records.names import model_key
@@ -58,16 +59,17 @@ class Learner:
 
     def __init__(
         self,
-        scalars: ScalarStore,
+        data_manager: SSDataManager,
         gathering: GatheringEmbedder,
         thresholds: Thresholds,
         writer: BackgroundWriter,
         settings: Settings,
     ) -> None:
-        self._scalars = scalars
+        self._scalars = data_manager.scalars
+        self._eviction = data_manager.eviction
         self._writer = writer
         self._lookup_seconds = settings.lookup_seconds
-        self._default = Policy(settings.mode, settings.error_rate)
+        self._default = Policy(settings.mode, settings.error_rate, settings.default_ttl)
         self._compare = AnswerComparison(
             gathering,
             thresholds.short if settings.answers_same is None else settings.answers_same,
@@ -101,18 +103,15 @@ class Learner:
         """Return what holds for a model, as it was known a second ago."""
         return self._policies.get(model_key, self._default)
 
-    def set_policy(self, model: str, mode: str | None, error_rate: float | None) -> None:
-        """Set what is given for one model, for all processes; raises ScalarStoreError."""
+    def set_policy(self, model: str, **given: Any) -> None:
+        """Set the fields of ModelPolicy that are given for one model, for all processes.
+
+        Raises ScalarStoreError.
+        """
         key = model_key(model)
         before = next((one for one in self._scalars.policies() if one.model_key == key), None)
         policy = before or ModelPolicy(key, model)
-        self._scalars.set_policy(
-            replace(
-                policy,
-                mode=policy.mode if mode is None else mode,
-                error_rate=policy.error_rate if error_rate is None else error_rate,
-            )
-        )
+        self._scalars.set_policy(replace(policy, **given))
         self._read_policies()
 
     def verifier(self, model_key: str) -> Verifier:
@@ -163,10 +162,19 @@ class Learner:
             self._inserts.put(_Inserted(model_key, answers))
 
     def _read_policies(self) -> None:
+        policies = self._scalars.policies()
         self._policies = {
-            one.model_key: Policy(one.mode or self._default.mode, one.error_rate or self._default.error_rate)
-            for one in self._scalars.policies()
+            one.model_key: Policy(
+                one.mode or self._default.mode,
+                one.error_rate or self._default.error_rate,
+                self._default.ttl if one.ttl is None else one.ttl or None,
+            )
+            for one in policies
         }
+        if self._eviction is not None:
+            self._eviction.limit_models(
+                {one.model_key: one.max_size for one in policies if one.max_size is not None}
+            )
 
     def _keep_fresh(self) -> None:
         while not self._closing.wait(REFRESH_SECONDS):

@@ -11,3 +11,5 @@ class Policy:
 
     mode: str
     error_rate: float
+    ttl: float | None = None
+    """Seconds that an entry without a time to live of its own answers; None: for ever."""

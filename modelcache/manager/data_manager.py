@@ -9,9 +9,10 @@ rest is removed later.
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import time
+from typing import Any
 
 from modelcache.errors import StoreError, VectorStoreError
 from modelcache.manager.eviction.base import EntryKey
@@ -167,6 +168,14 @@ class SSDataManager:
     def delete_tagged(self, model: str, tags: Sequence[str]) -> int:
         """Remove the entries of this model that carry any of the tags; returns how many there were."""
         return self.scalars.delete_tagged(model_key(model), tags)
+
+    def delete_scoped(self, model: str, scope: Mapping[str, Any]) -> int:
+        """Remove the entries of this model whose scope holds all of these, at least one; returns how many."""
+        return self.scalars.delete_scoped(model_key(model), scope)
+
+    def truncate_all(self) -> int:
+        """Remove every entry of every model; returns how many there were."""
+        return sum(map(self.truncate, self.scalars.models()))
 
     def truncate(self, model: str) -> int:
         """Remove every entry of this model and its query log; returns how many entries there were."""

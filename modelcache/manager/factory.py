@@ -7,6 +7,7 @@ from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
 from modelcache.manager.eviction.eviction_manager import EvictionManager
+from modelcache.manager.eviction.limits import SizeLimits
 from modelcache.manager.eviction.memory_cache import MemoryBook
 from modelcache.manager.eviction.rows_book import RowsBook
 from modelcache.manager.eviction.sweep import SweepLimits
@@ -40,10 +41,9 @@ def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
     return GuardedVectors(store, _guard(VectorStoreError, settings)) if store.remote else store
 
 
-def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager | None:
-    """Build what keeps models under their size, or None where they have no limit."""
-    if not settings.max_size:
-        return None
+def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager:
+    """Build what keeps models under their size: a limit may be set for any of them at any time."""
+    limits = SizeLimits(settings.max_size)
     book: EvictionBook
     fallback = None
     if settings.eviction_book == "rows":
@@ -53,11 +53,11 @@ def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> Eviction
         book = GuardedBook(book, _guard(StoreError, settings))
         fallback = RowsBook(scalars, settings.eviction_policy)
     else:
-        book = MemoryBook(scalars, settings.eviction_policy, settings.max_size)
+        book = MemoryBook(scalars, settings.eviction_policy, limits)
     return EvictionManager(
         scalars,
         book,
-        settings.max_size,
+        limits,
         settings.clean_size,
         fallback=fallback,
         limit=settings.store_timeout,

@@ -1,6 +1,8 @@
 """A question with its answer: as it is written, as it is read, and as it was found near another one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class NewAnswer:
     expires_at: float | None = None
     """Seconds since the epoch; None: never."""
     tags: tuple[str, ...] = ()
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    """The keys of the scope besides the model, by which entries can be removed."""
+    metadata: str | None = None
+    """JSON of the client's own, which a hit brings back; None: none was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class CachedAnswer:
     answer: str
     hit_count: int
     expires_at: float | None
+    metadata: str | None = None
     observed: int = 0
     """1 where the store has observations of the entry, otherwise 0."""
     embedding: bytes = b""

@@ -44,6 +44,10 @@ class ModelPolicy:
     model: str
     mode: str | None = None
     error_rate: float | None = None
+    ttl: float | None = None
+    """Seconds that an entry without a time to live of its own answers; 0: for ever."""
+    max_size: int | None = None
+    """Entries the model may have; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from modelcache.manager.scalar_data.base import ScalarStore
+from modelcache.manager.scalar_data.base import Probe, ScalarStore
 from modelcache.records.names import model_key
 from modelcache.records.observation import ModelPolicy, Tally
 from modelcache.testing.rows import EMBEDDING, NOW, answer, lookup, put, seen
@@ -111,6 +111,20 @@ class ObservationStoreContract:
         store.set_policy(ModelPolicy(model_key("m"), "m", None, 0.05))
         policies = {policy.model: policy for policy in store.policies()}
         assert policies == {"模型": odd, "m": ModelPolicy(model_key("m"), "m", None, 0.05)}
+
+    def test_limits_of_a_model_are_kept(self, store: ScalarStore) -> None:
+        limited = ModelPolicy(model_key("m"), "m", None, None, 0.5, 2**40)
+        store.set_policy(limited)
+        assert store.policies() == [limited]
+        store.set_policy(ModelPolicy(model_key("m"), "m", "off", None, 0.0, 0))
+        assert store.policies() == [ModelPolicy(model_key("m"), "m", "off", None, 0.0, 0)]
+
+    def test_a_probe_is_replaced(self, store: ScalarStore) -> None:
+        assert store.probe("e") is None
+        store.keep_probe(Probe("e", 0, EMBEDDING))
+        store.keep_probe(Probe("other", 5, EMBEDDING))
+        store.keep_probe(Probe("e", 1, EMBEDDING * 2))
+        assert store.probe("e") == Probe("e", 1, EMBEDDING * 2)
 
     def test_tallies_add_up(self, store: ScalarStore) -> None:
         mine = model_key("m")

@@ -130,6 +130,34 @@ class ScalarStoreContract(ObservationStoreContract):
         assert len(store.embeddings(ids)) == 1200
         assert store.delete(model_key("m"), ids) == 1200
 
+    def test_metadata_comes_back(self, store: ScalarStore) -> None:
+        told = '{"名": ["\\u0000", 1.5]}' + " " * 70_000
+        ids = put(store, answer("a", metadata=told), answer("b"))
+        found = store.get_live(ids, NOW)
+        assert [found[id_].metadata for id_ in ids] == [told, None]
+        exact = store.find_exact(answer("a").fingerprint, NOW)
+        assert exact is not None
+        assert exact.metadata == told
+
+    def test_deleting_by_scope(self, store: ScalarStore) -> None:
+        anne = {"user": "Anne", "at": {"b": [1], "a": None}}
+        ids = put(
+            store,
+            answer("a", scope=anne),
+            answer("b", scope=anne | {"version": 2}, tags=("user",)),
+            answer("c", scope={"user": "anne", "at": anne["at"]}),
+            answer("d", scope={"at": anne["at"]}),
+            answer("e"),
+            answer("f", model="n", scope=anne),
+        )
+        mine = model_key("m")
+        assert store.delete_scoped(mine, {"user": "nobody"}) == 0
+        assert store.delete_scoped(mine, {"user": "Anne", "version": 1}) == 0
+        assert store.delete_scoped(mine, anne) == 2
+        assert store.delete_scoped(mine, anne) == 0
+        assert sorted(store.get_live(ids, NOW)) == ids[2:]
+        assert store.delete_tagged(mine, ["user", "Anne", ""]) == 0
+
     def test_deleting_by_tag(self, store: ScalarStore) -> None:
         ids = put(
             store,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from modelcache.errors import ScalarStoreError, StoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.eviction.limits import SizeLimits
 from modelcache.manager.patience import time_left, waiting
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
 
@@ -30,14 +31,14 @@ class EvictionManager:
     """Counts a model's entries now and then, and evicts in steps of ``clean_size``.
 
     Counting costs a scan of an index, so a worker counts once in ``clean_size`` inserted entries:
-    with several workers a model may exceed ``max_size`` by one ``clean_size`` for each of them.
+    with several workers a model may exceed its limit by one ``clean_size`` for each of them.
     """
 
     def __init__(
         self,
         scalars: ScalarStore,
         book: EvictionBook,
-        max_size: int,
+        limits: SizeLimits,
         clean_size: int,
         *,
         fallback: EvictionBook | None = None,
@@ -47,7 +48,7 @@ class EvictionManager:
         self._scalars = scalars
         self._book = book
         self._fallback = fallback
-        self._max_size = max_size
+        self._limits = limits
         self._clean_size = clean_size
         self._limit = limit
         self._tallies: dict[str, _Tally] = {}
@@ -55,9 +56,19 @@ class EvictionManager:
         self._turns = [threading.Lock() for _ in range(LOCK_STRIPES)]
         self._lock = threading.Lock()
 
+    def limit_models(self, sizes: Mapping[str, int]) -> None:
+        """Set the limits that models have of their own (0: none), by key; all others have that of all."""
+        for model_key in self._limits.set(sizes):
+            # What a book knows of a model may depend on how many entries that may have.
+            self._forget(model_key)
+
     @contextmanager
     def room_for(self, model_key: str, count: int) -> Iterator[None]:
         """Insert so many entries inside; what must go for them is evicted before. Never fails the insert."""
+        most = self._limits.of(model_key)
+        if not most:
+            yield
+            return
         with self._lock:
             # The first insert of this process counts at once: it knows nothing of the others.
             tally = self._tallies.setdefault(model_key, _Tally(uncounted=self._clean_size))
@@ -67,7 +78,7 @@ class EvictionManager:
             else:
                 expected = tally.pending + count
                 has_room = self._try("a model's size could not be checked", self._evict, model_key, expected)
-                tally.uncounted = max(0, expected - self._max_size) if has_room else self._clean_size
+                tally.uncounted = max(0, expected - most) if has_room else self._clean_size
             tally.pending += count
         try:
             yield
@@ -77,17 +88,25 @@ class EvictionManager:
 
     def added(self, model_key: str, entries: Sequence[EntryKey]) -> None:
         """Note inserted entries; never fails the insert."""
+        most = self._limits.of(model_key)
+        if not most:
+            return
         self._try_book(model_key, lambda book: book.add(model_key, entries))
-        if len(entries) > self._max_size:
+        if len(entries) > most:
             self._try("a model's size could not be checked", self._evict, model_key, 0)
 
     def used(self, uses: Mapping[str, Mapping[EntryKey, HitUse]]) -> None:
         """Note hits, by model key; never fails."""
         for model_key, of_model in uses.items():
-            self._note_uses(model_key, of_model)
+            if self._limits.of(model_key):
+                self._note_uses(model_key, of_model)
 
     def removed(self, model_key: str) -> None:
         """Note that entries of the model were removed otherwise than by eviction; never fails."""
+        if self._limits.of(model_key):
+            self._forget(model_key)
+
+    def _forget(self, model_key: str) -> None:
         self._try_book(model_key, lambda book: book.forget(model_key))
 
     def _note_uses(self, model_key: str, uses: Mapping[EntryKey, HitUse]) -> None:
@@ -114,7 +133,7 @@ class EvictionManager:
         logger.info("evicted %d entries of a model that was over its size", evicted)
 
     def _over(self, model_key: str, expected: int) -> int:
-        return self._scalars.count(model_key) + expected - self._max_size
+        return self._scalars.count(model_key) + expected - self._limits.of(model_key)
 
     def _victims(self, model_key: str, count: int) -> list[int]:
         try:

@@ -10,6 +10,7 @@ from zlib import crc32
 from cachetools import Cache, FIFOCache, LFUCache, LRUCache, RRCache
 
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
+from modelcache.manager.eviction.limits import SizeLimits
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
 
 # A policy maps fingerprints to ids. It is built with a size far over what it will hold, and gives up
@@ -194,10 +195,10 @@ POLICIES: Mapping[str, Callable[[int], Policy]] = {
 class MemoryBook(EvictionBook):
     """Keeps a policy per model in this process, filled from the rows in the order of their last use."""
 
-    def __init__(self, scalars: ScalarStore, policy: str, capacity: int) -> None:
+    def __init__(self, scalars: ScalarStore, policy: str, limits: SizeLimits) -> None:
         self._scalars = scalars
         self._make_policy = POLICIES[policy]
-        self._capacity = capacity
+        self._limits = limits
         self._policies: dict[str, Policy] = {}
         self._lock = threading.Lock()
 
@@ -206,7 +207,7 @@ class MemoryBook(EvictionBook):
             policy = self._filled(model_key)
             for entry in entries:
                 policy[entry.fingerprint] = entry.id
-            if len(policy) > STALE_FACTOR * self._capacity + STALE_ENTRIES:
+            if len(policy) > STALE_FACTOR * self._limits.of(model_key) + STALE_ENTRIES:
                 # Entries that were removed one by one are still in it; the rows know which.
                 del self._policies[model_key]
 
@@ -231,7 +232,7 @@ class MemoryBook(EvictionBook):
     def _filled(self, model_key: str) -> Policy:
         policy = self._policies.get(model_key)
         if policy is None:
-            policy = self._make_policy(self._capacity)
+            policy = self._make_policy(max(1, self._limits.of(model_key)))
             for row in self._scalars.uses(model_key):
                 policy[row.fingerprint] = row.id
                 for _ in range(min(row.hit_count, FrequencySketch.LARGEST)):

@@ -68,6 +68,16 @@ class DeadCount:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What an embedder once made of a fixed text."""
+
+    embedder: str
+    generation: int
+    """How often its vectors have changed under the same name."""
+    embedding: bytes
+
+
 class AnswerStore(ABC):
     """Rows and their states.
 
@@ -128,6 +138,13 @@ class AnswerStore(ABC):
     @abstractmethod
     def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
         """Soft-delete the LIVE rows of this model that carry any of ``tags`` and return how many."""
+
+    @abstractmethod
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
+        """Soft-delete the model's live rows whose scope has all of these keys and values, at least one.
+
+        Returns how many there were. Not to be repeated.
+        """
 
     @abstractmethod
     def delete_expired(self, now: float) -> int:
@@ -217,6 +234,14 @@ class ObservationStore(ABC):
 
 class PolicyStore(ABC):
     """What is set for each model, and who does what one process can do for all."""
+
+    @abstractmethod
+    def probe(self, embedder: str) -> Probe | None:
+        """Return what is kept of this embedder, None if nothing is."""
+
+    @abstractmethod
+    def keep_probe(self, probe: Probe) -> None:
+        """Keep a probe in place of the embedder's last one."""
 
     @abstractmethod
     def set_policy(self, policy: ModelPolicy) -> None:

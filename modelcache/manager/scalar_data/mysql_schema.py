@@ -10,12 +10,15 @@ from modelcache.errors import ConfigError
 from modelcache.manager.scalar_data.sql import Cursor
 
 SCHEMA_FILE = "create_table.sql"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # For each later version, the tables that it added, or what else brings the version before to it.
 ADDED_TABLES: dict[int, tuple[str, ...]] = {
-    2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally")
+    2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
+    3: ("modelcache_model_limit", "modelcache_probe"),
 }
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    3: ("ALTER TABLE modelcache_llm_answer ADD COLUMN metadata MEDIUMTEXT AFTER expires_at",)
+}
 # Changing the columns of a large table takes long, and other processes wait for it.
 MIGRATE_SECONDS = 600.0
 

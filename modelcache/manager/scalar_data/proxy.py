@@ -1,12 +1,13 @@
 """A scalar store before another one: what changes some of its methods, or watches all, builds on it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from modelcache.manager.scalar_data.base import (
     DeadAnswer,
     DeadCount,
     HitUse,
+    Probe,
     RowUse,
     ScalarStore,
     StoredEmbedding,
@@ -72,6 +73,9 @@ class ScalarStoreProxy(ScalarStore):
     def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
         return self.through(self.proxied.delete_tagged, model_key, tags)
 
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
+        return self.through(self.proxied.delete_scoped, model_key, scope)
+
     def delete_expired(self, now: float) -> int:
         return self.through(self.proxied.delete_expired, now)
 
@@ -125,6 +129,12 @@ class ScalarStoreProxy(ScalarStore):
 
     def tallies(self, model_key: str) -> list[Tally]:
         return self.through(self.proxied.tallies, model_key)
+
+    def probe(self, embedder: str) -> Probe | None:
+        return self.through(self.proxied.probe, embedder)
+
+    def keep_probe(self, probe: Probe) -> None:
+        self.through(self.proxied.keep_probe, probe)
 
     def set_policy(self, policy: ModelPolicy) -> None:
         self.through(self.proxied.set_policy, policy)

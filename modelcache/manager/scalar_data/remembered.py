@@ -1,8 +1,9 @@
 """Exact answers in memory, over a scalar store that no other process writes to."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import getsizeof
+from typing import Any
 
 from cachetools import LRUCache
 
@@ -74,6 +75,12 @@ class RememberingScalars(ScalarStoreProxy):
         finally:
             self._forget_all()
 
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
+        try:
+            return self.proxied.delete_scoped(model_key, scope)
+        finally:
+            self._forget_all()
+
     def truncate(self, model_key: str) -> int:
         try:
             return self.proxied.truncate(model_key)
@@ -138,4 +145,5 @@ class _Entries(LRUCache[str, CachedAnswer]):
 
 
 def _bytes_of(entry: CachedAnswer) -> int:
-    return ENTRY_BYTES + getsizeof(entry.question) + getsizeof(entry.answer)
+    texts = (entry.question, entry.answer, entry.metadata)
+    return ENTRY_BYTES + sum(map(getsizeof, texts))

@@ -39,11 +39,12 @@ IS_OBSERVED = (
     "WHERE modelcache_observation.answer_id = modelcache_llm_answer.id)"
 )
 ANSWER_COLUMNS = (
-    "id, model_key, partition_key, fingerprint, question, answer, hit_count, expires_at, " + IS_OBSERVED
+    "id, model_key, partition_key, fingerprint, question, answer, hit_count, expires_at, metadata, "
+    + IS_OBSERVED
 )
 INSERT_COLUMNS = (
     "gmt_create, gmt_modified, question, answer, answer_type, hit_count, model, embedding_data, "
-    "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, last_used_at"
+    "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, metadata, last_used_at"
 )
 LIVE = f"is_deleted = {RowState.LIVE:d}"
 WRITING = f"is_deleted = {RowState.WRITING:d}"
@@ -168,6 +169,18 @@ class SqlAnswers(SqlDatabase, AnswerStore):
                 cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", sorted(ids), (model_key,)
             )
 
+    @repeated_unless_done
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
+        keys = [scope_key(model_key, name, value) for name, value in scope.items()]
+        with self.writing() as cursor:
+            cursor.execute(
+                f"SELECT answer_id FROM modelcache_answer_tag WHERE tag_key IN ({marks(keys)}) "
+                "GROUP BY answer_id HAVING COUNT(*) = ?",
+                (*keys, len(keys)),
+            )
+            ids = sorted(row[0] for row in cursor.fetchall())
+            return self.set_state(cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", ids, (model_key,))
+
     @repeated
     def delete_expired(self, now: float) -> int:
         with self.writing() as cursor:
@@ -274,6 +287,11 @@ class SqlAnswers(SqlDatabase, AnswerStore):
             for id_, new in zip(ids, answers, strict=True)
             for tag in dict.fromkeys(new.tags)
         ]
+        tags += [
+            (id_, scope_key(new.model_key, name, value), "")
+            for id_, new in zip(ids, answers, strict=True)
+            for name, value in new.scope.items()
+        ]
         if tags:
             cursor.executemany(
                 "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags
@@ -338,10 +356,15 @@ def _answer_row(new: NewAnswer, state: RowState, created: str, now: float) -> tu
     return (
         *(created, created, new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
         *(int(state), new.model_key, new.partition, new.fingerprint, new.embedder),
-        *(new.expires_at, now),
+        *(new.expires_at, new.metadata, now),
     )
 
 
 def tag_key(model_key: str, tag: str) -> str:
     """Hash a tag within its model, so that equality does not depend on a collation."""
     return digest("tag", model_key, tag)
+
+
+def scope_key(model_key: str, name: str, value: Any) -> str:
+    """Hash a key of a scope with its value, in a way that no tag does."""
+    return digest("scope", model_key, name, value)

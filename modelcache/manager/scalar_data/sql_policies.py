@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from modelcache.manager.scalar_data.base import PolicyStore
+from modelcache.manager.scalar_data.base import PolicyStore, Probe
 from modelcache.manager.scalar_data.sql import Cursor, SqlDatabase, repeated
 from modelcache.records.observation import ModelPolicy
 
@@ -33,15 +33,40 @@ class SqlPolicies(SqlDatabase, PolicyStore):
             return bool(cursor.rowcount)
 
     @repeated
+    def probe(self, embedder: str) -> Probe | None:
+        with self.reading() as cursor:
+            cursor.execute(
+                "SELECT generation, embedding_data FROM modelcache_probe WHERE embedder = ?", (embedder,)
+            )
+            row = cursor.fetchone()
+        return None if row is None else Probe(embedder, *row)
+
+    @repeated
+    def keep_probe(self, probe: Probe) -> None:
+        with self.writing() as cursor:
+            cursor.execute(
+                "REPLACE INTO modelcache_probe (embedder, generation, embedding_data) VALUES (?, ?, ?)",
+                (probe.embedder, probe.generation, probe.embedding),
+            )
+
+    @repeated
     def set_policy(self, policy: ModelPolicy) -> None:
         with self.writing() as cursor:
             cursor.execute(
                 "REPLACE INTO modelcache_policy (model_key, model, mode, error_rate) VALUES (?, ?, ?, ?)",
                 (policy.model_key, policy.model, policy.mode, policy.error_rate),
             )
+            cursor.execute(
+                "REPLACE INTO modelcache_model_limit (model_key, ttl, max_size) VALUES (?, ?, ?)",
+                (policy.model_key, policy.ttl, policy.max_size),
+            )
 
     @repeated
     def policies(self) -> list[ModelPolicy]:
         with self.reading() as cursor:
-            cursor.execute("SELECT model_key, model, mode, error_rate FROM modelcache_policy")
+            cursor.execute(
+                "SELECT modelcache_policy.model_key, model, mode, error_rate, ttl, max_size "
+                "FROM modelcache_policy LEFT JOIN modelcache_model_limit "
+                "ON modelcache_model_limit.model_key = modelcache_policy.model_key"
+            )
             return [ModelPolicy(*row) for row in cursor.fetchall()]

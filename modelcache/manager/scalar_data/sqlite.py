@@ -133,6 +133,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE modelcache_llm_answer ADD COLUMN metadata TEXT",
+        """
+        CREATE TABLE modelcache_model_limit (
+            model_key TEXT PRIMARY KEY NOT NULL,
+            ttl REAL,
+            max_size INTEGER
+        )
+        """,
+        """
+        CREATE TABLE modelcache_probe (
+            embedder TEXT PRIMARY KEY NOT NULL,
+            generation INTEGER NOT NULL,
+            embedding_data BLOB NOT NULL
+        )
+        """,
+    ),
 )
 
 
@@ -231,7 +248,7 @@ class SqliteStorage(SqlStorage):
         self._last_id = first + len(rows) - 1
         ids = list(range(first, first + len(rows)))
         cursor.executemany(
-            f"INSERT INTO modelcache_llm_answer (id, {INSERT_COLUMNS}) VALUES ({marks(range(16))})",
+            f"INSERT INTO modelcache_llm_answer (id, {INSERT_COLUMNS}) VALUES ({marks(range(17))})",
             [(id_, *row) for id_, row in zip(ids, rows, strict=True)],
         )
         return ids
