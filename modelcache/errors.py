@@ -9,8 +9,10 @@ ModelCacheError
 │   ├── BlacklistError     105 query, 305 insert
 │   └── RemoveTypeError    401
 ├── EmbeddingError         201 query, 301 insert, 601 feedback
+│   └── RefusedTextsError  a text is at fault, not the embedder
 ├── StoreError             201 query, 302 insert, 402 remove, 502 register, 602 feedback
 │   ├── ScalarStoreError
+│   │   └── RefusedDataError   the data are at fault, not the store
 │   └── VectorStoreError
 └── UnavailableError       503, while starting or draining
 
@@ -84,6 +86,12 @@ class EmbeddingError(ModelCacheError):
     public = "the embedder failed"
 
 
+class RefusedTextsError(EmbeddingError):
+    """The embedder works, and does not take one of these texts, or not so many at once."""
+
+    public = "the embedder does not take this text"
+
+
 class StoreError(ModelCacheError):
     """A store failed; what the driver said is its ``__cause__``."""
 
@@ -98,6 +106,12 @@ class StoreError(ModelCacheError):
 
 class ScalarStoreError(StoreError):
     public = "the scalar store failed"
+
+
+class RefusedDataError(ScalarStoreError):
+    """The store works, and does not take this: it is too large, or no value of its kind."""
+
+    public = "the scalar store does not take this: it is too large, or holds a value that cannot be stored"
 
 
 class VectorStoreError(StoreError):

@@ -121,6 +121,12 @@ class Settings(BaseModel):
     )
     remote_timeout: Seconds = Field(5.0, description="seconds one call to it may take")
     remote_retries: int = Field(2, ge=0, le=10, description="further tries after a failed call")
+    remote_batch: int = Field(
+        128,
+        ge=1,
+        le=2048,
+        description="texts sent to it at once, at most; lowered by itself where the server takes fewer",
+    )
     max_embed_chars: int = Field(
         2048,
         ge=1,

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError
 from modelcache.manager.factory import get_scalar_store
 from modelcache.manager.scalar_data.mysql import MySQLStorage
 from modelcache.settings import load_settings, make_settings
+from modelcache.testing.hash_embedder import HashEmbedder
 from modelcache.testing.rows import NOW, answer, put
 from modelcache.testing.waiting import wait_until
+from tests.client import CacheClient
 from tests.contracts.mysql_store import MODEL, MySQLStoreContract
 from tests.servers import start_or_skip
 from tests.servers.mariadb import MariaDB
@@ -78,6 +81,37 @@ class TestMariaDB(MySQLStoreContract):
             ids = put(store, *(answer(f"q{n}", "'" * 3000) for n in range(100)))
             assert len(store.get_live(ids, NOW)) == 100
         finally:
+            server.execute(f"SET GLOBAL max_allowed_packet = {before}")
+
+    def test_what_the_server_does_not_take_is_refused_and_costs_nobody_else(
+        self, server: MariaDB, database: str, tmp_path: Path
+    ) -> None:
+        before = server.execute("SELECT @@max_allowed_packet")[0][0]
+        server.execute("SET GLOBAL max_allowed_packet = 1048576")
+        address = server.address(database)
+        settings = {
+            "data_dir": tmp_path,
+            "breaker_failures": 3,
+            "max_body_bytes": 4_000_000,
+            "scalar_store": "mysql",
+            "mysql_host": address.host,
+            "mysql_port": address.port,
+            "mysql_user": address.user,
+            "mysql_password": address.password,
+            "mysql_database": database,
+        }
+        app = create_app(settings, embedder=HashEmbedder())
+        try:
+            client = CacheClient(app.test_client())
+            client.insert(("q", "a"), model="another")
+            # Each quote takes two bytes in the statement.
+            refused = [client.insert((f"q{number}", '"' * 600_000)) for number in range(6)]
+            assert {reply["errorCode"] for reply in refused} == {302}
+            assert "too large" in refused[0]["errorDesc"]
+            assert client.query("q", model="another")["answer"] == "a"
+            assert client.insert(("q", '"' * 400_000))["errorCode"] == 0
+        finally:
+            get_service(app).close()
             server.execute(f"SET GLOBAL max_allowed_packet = {before}")
 
     def test_tls_verifies_the_server(

@@ -206,5 +206,5 @@ def test_a_limit_is_a_number_of_entries(client: CacheClient, value: Any) -> None
 
 @pytest.mark.parametrize("pattern", ["(", '["a", "("]'])
 def test_a_pattern_that_is_none_is_told_at_the_start(make_app: AppFactory, pattern: str) -> None:
-    with pytest.raises(ConfigError, match="system_prompt_ignore.*is no regular expression"):
+    with pytest.raises(ConfigError, match=r"system_prompt_ignore.*is no regular expression"):
         make_app(system_prompt_ignore=pattern)

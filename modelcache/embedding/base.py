@@ -61,7 +61,8 @@ class Embedder(ABC):
     parallel: int = 1
     """How many calls of ``embed`` at a time make it faster; an engine that uses all cores: one."""
     batch_texts: int = 32
-    """How many texts are given to it at once. More than it takes to be fast only keep others waiting."""
+    """How many texts are given to it at once. More than it takes to be fast only keep others waiting. Lowered
+    where it refuses so many."""
     batch_chars: int = 4096
     """How many characters at once, more or less."""
     own_settings: ClassVar[type[Any] | None] = None

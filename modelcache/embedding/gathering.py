@@ -14,7 +14,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from modelcache.embedding.base import Embedder
-from modelcache.errors import EmbeddingError
+from modelcache.errors import EmbeddingError, RefusedTextsError
 from modelcache.records.vectors import Embeddings
 
 # What a remembered text takes beside its vector: a hash, an array's header, the slots of two dicts.
@@ -165,14 +165,22 @@ class GatheringEmbedder:
                 yield way
 
     def _run(self, batch: Sequence[_Text]) -> None:
-        """Embed a batch and wake whoever waited for the last of its texts."""
-        error = None
+        """Embed a batch and wake whoever waited for the last of its texts.
+
+        A batch that is refused is halved, so that only the requests of a text at fault fail.
+        """
+        error: Exception | None = None
         vectors: Sequence[Embeddings | None] = [None] * len(batch)
         try:
             made = list(self._engine.embed([way.text for way in batch]))
             if len(made) != len(batch):
                 raise EmbeddingError(f"the embedder made {len(made)} vectors of {len(batch)} texts")
             vectors = made
+        except RefusedTextsError as exc:
+            if len(batch) > 1:
+                self._run_halves(batch)
+                return
+            error = exc
         except Exception as exc:  # noqa: BLE001 - others wait for this batch; each raises it for itself
             error = exc
         with self._lock:
@@ -188,6 +196,14 @@ class GatheringEmbedder:
                     call.missing -= 1
                     if not call.missing:
                         call.done.release()
+
+    def _run_halves(self, batch: Sequence[_Text]) -> None:
+        middle = (len(batch) + 1) // 2
+        for half in (batch[:middle], batch[middle:]):
+            self._run(half)
+        if all(way.error is None for way in batch):
+            # Each text is taken, so there were too many at once.
+            self._engine.batch_texts = min(self._engine.batch_texts, middle)
 
 
 def _give_way_to_requests(work: Callable[..., None], *arguments: object) -> None:

@@ -9,7 +9,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from modelcache.embedding.base import UNKNOWN_MODEL, Embedder
 from modelcache.embedding.text import clean, safe_name
-from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.errors import ConfigError, EmbeddingError, RefusedTextsError
 from modelcache.records.vectors import Embeddings, normalise_rows
 
 if TYPE_CHECKING:
@@ -18,14 +18,37 @@ if TYPE_CHECKING:
 PATHS = {"openai": "/v1/embeddings", "ollama": "/api/embed"}
 
 
+# What a server says of a text, or of too many; 500 as well, where it answers another text.
+REFUSING = frozenset(
+    {
+        httpx.codes.BAD_REQUEST,
+        httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+        httpx.codes.UNPROCESSABLE_ENTITY,
+        httpx.codes.INTERNAL_SERVER_ERROR,
+    }
+)
+PROBE = "probe"
+
+
 class _PassingError(EmbeddingError):
     """A failure that another try may cure."""
+
+
+class _StatusError(EmbeddingError):
+    """The server answered, and refused."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _PassingStatusError(_StatusError, _PassingError):
+    """The same, where another try may cure it."""
 
 
 class RemoteEmbedder(Embedder):
     """Asks an embeddings server over pooled connections."""
 
-    BATCH_TEXTS: ClassVar[int] = 128
     # More long texts at once would outlast the timeout of one call: a server that runs on a CPU
     # was seen to take 4 s for this many.
     BATCH_CHARS: ClassVar[int] = 8192
@@ -33,11 +56,18 @@ class RemoteEmbedder(Embedder):
     thresholds = UNKNOWN_MODEL
     is_read = True
     parallel = 8
-    batch_texts = BATCH_TEXTS
     batch_chars = BATCH_CHARS
 
     def __init__(
-        self, url: str, *, api: str, model: str, api_key: str = "", timeout: float = 5.0, retries: int = 2
+        self,
+        url: str,
+        *,
+        api: str,
+        model: str,
+        api_key: str = "",
+        timeout: float = 5.0,
+        retries: int = 2,
+        batch: int = 128,
     ) -> None:
         self._base = url
         self._api = api
@@ -45,6 +75,7 @@ class RemoteEmbedder(Embedder):
         self._api_key = api_key.strip()
         self._timeout = timeout
         self._retries = retries
+        self.batch_texts = batch
         self._shown = "the embeddings server"
         self._client: httpx.Client | None = None
 
@@ -58,6 +89,7 @@ class RemoteEmbedder(Embedder):
             api_key=settings.remote_api_key.get_secret_value(),
             timeout=settings.remote_timeout,
             retries=settings.remote_retries,
+            batch=settings.remote_batch,
         )
 
     def open(self) -> None:
@@ -69,14 +101,17 @@ class RemoteEmbedder(Embedder):
         self._client = httpx.Client(headers=self._headers(), timeout=self._timeout)
         self._url = url
         try:
-            self.dimension = self._call(["probe"]).shape[1]
+            self.dimension = self._call([PROBE]).shape[1]
         except EmbeddingError as exc:
             self.close()
             raise ConfigError(f"{exc}; check remote_url, remote_api and remote_model") from exc
         self.name = f"remote-{self._api}-{safe_name(self._model)}-{self.dimension}"
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Return one unit vector per text; EmbeddingError once the retries are used up."""
+        """Return one unit vector per text; EmbeddingError once the retries are used up.
+
+        RefusedTextsError where the server works but takes one of them, or so many, not.
+        """
         if self._client is None:
             raise EmbeddingError("the remote embedder is not open")
         if not texts:
@@ -121,7 +156,7 @@ class RemoteEmbedder(Embedder):
         batch: list[str] = []
         chars = 0
         for text in texts:
-            if batch and (len(batch) == self.BATCH_TEXTS or chars + len(text) > self.BATCH_CHARS):
+            if batch and (len(batch) >= self.batch_texts or chars + len(text) > self.BATCH_CHARS):
                 yield batch
                 batch, chars = [], 0
             batch.append(text)
@@ -136,8 +171,21 @@ class RemoteEmbedder(Embedder):
             retry=retry_if_exception_type(_PassingError),
             reraise=True,
         )
-        reply: object = retrying(self._post, texts)
+        try:
+            reply: object = retrying(self._post, texts)
+        except _StatusError as exc:
+            if exc.status in REFUSING and texts != [PROBE] and self._takes_the_probe():
+                raise RefusedTextsError(str(exc)) from exc
+            raise
         return self._read_vectors(reply, len(texts))
+
+    def _takes_the_probe(self) -> bool:
+        """Tell whether the server embeds a text that it has embedded before."""
+        try:
+            self._post([PROBE])
+        except EmbeddingError:
+            return False
+        return True
 
     def _post(self, texts: list[str]) -> object:
         """Return the decoded reply to one request.
@@ -155,9 +203,9 @@ class RemoteEmbedder(Embedder):
             raise EmbeddingError(f"{self._shown} cannot be asked ({type(exc).__name__})") from exc
         status = response.status_code
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
-            raise _PassingError(f"{self._shown} answered with status {status}")
+            raise _PassingStatusError(f"{self._shown} answered with status {status}", status)
         if status != httpx.codes.OK:
-            raise EmbeddingError(f"{self._shown} answered with status {status}")
+            raise _StatusError(f"{self._shown} answered with status {status}", status)
         try:
             reply: object = response.json()
         except (ValueError, RecursionError) as exc:

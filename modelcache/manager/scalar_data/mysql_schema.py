@@ -57,7 +57,12 @@ def apply_migrations(cursor: Cursor) -> None:
         return
     for number in range(version + 1, SCHEMA_VERSION + 1):
         for statement in (*creations(ADDED_TABLES.get(number, ())), *MIGRATIONS.get(number, ())):
-            cursor.execute(statement)
+            try:
+                cursor.execute(statement)
+            except pymysql.OperationalError as exc:
+                # A process that was killed here has added the column, and not written the version.
+                if exc.args[0] != ER.DUP_FIELDNAME:
+                    raise
         cursor.execute("INSERT INTO modelcache_schema (version) VALUES (?)", (number,))
 
 
