@@ -10,6 +10,7 @@ from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.decision.factory import make_judge, open_confidence
 from modelcache.decision.judge import Judge
 from modelcache.decision.rerank import Reranker
+from modelcache.drift import DriftWatch
 from modelcache.embedding.base import Embedder, usable_cores
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
@@ -28,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 # A part of a search runs beside Python, and so does the embedder.
 CORES_A_SEARCH = 4
+REFERENCE = "reference"
+REFERENCE_COSTS = (
+    "preset reference: entries are judged by the distance of their dialogues alone. Of its hits on 1,500 "
+    "pairs each of the LCQMC and Quora dev sets, 18 and 21 % were wrong, and of 153 questions that differ from the "
+    "cached one in a sign, a word or a direction it answered 96"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Cache:
     @classmethod
     def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
+        if settings.preset == REFERENCE:
+            logger.warning(REFERENCE_COSTS)
         evaluation = get_evaluation(settings)
         slot_guard = SlotGuard.from_settings(settings)
         reranker = Reranker.from_settings(settings)
@@ -67,6 +76,9 @@ class Cache:
             data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
             data_manager.open()
             opened.callback(data_manager.close)
+            drift = DriftWatch(gathering, data_manager, embedder.name, goes_on=embedder.may_change)
+            drift.open()
+            opened.callback(drift.close)
             scalars = data_manager.scalars
             writer = BackgroundWriter(scalars, settings.background_queue_size, data_manager.eviction)
             writer.open()
@@ -104,7 +116,7 @@ def _make_lookup(
     data_manager: SSDataManager,
     judge: Judge,
 ) -> Lookup:
-    rule = FeedbackRule(embedder.name, embedder.thresholds.short)
+    rule = FeedbackRule(lambda: data_manager.embedder, embedder.thresholds.short)
     admission = Admission(_searches_at_a_time(data_manager, settings))
     return Lookup(gathering, data_manager, judge, rule, admission, settings)
 

@@ -54,6 +54,12 @@ class Settings(BaseModel):
     env: Literal["dev", "prepub", "prod"] = Field(
         "dev", description="which section of the ini files holds for the databases: `dev`, `prepub` or `prod`"
     )
+    preset: Literal["", "reference"] = Field(
+        "",
+        description="`reference`: decide as CodeFuse-ModelCache does, unless another setting says otherwise: "
+        "by the distance of the whole spliced dialogues alone, from 0.95 on. It is for comparing and "
+        "migrating, and serves wrong answers",
+    )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     threads: int = Field(16, ge=1, le=512, description="requests a process answers at the same time")
@@ -434,6 +440,16 @@ class Settings(BaseModel):
         raise ConfigError(f"the settings {shape.__qualname__} were not read: no chosen backend declares them")
 
 
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "reference": {
+        "evaluation": "distance",
+        "similarity_threshold": 0.95,
+        "similarity_threshold_long": 0.95,
+        "conversation": "splice",
+        "system_prompt": "splice",
+        "slot_guard": False,
+    }
+}
 ENVIRONMENTS: tuple[str, ...] = get_args(Settings.model_fields["env"].annotation)
 SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
 
@@ -467,6 +483,7 @@ def load_settings(
 def make_settings(values: Mapping[str, Any]) -> Settings:
     """Validate plain values; an empty string means the default."""
     given = {name: value for name, value in values.items() if value != ""}
+    given = {**PRESETS.get(given.get("preset", ""), {}), **given}
     own = own_settings_of(given, Settings.model_fields)
     theirs = frozenset[str]().union(*(one.names for one in own))
     try:

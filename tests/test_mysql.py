@@ -84,10 +84,11 @@ class TestMariaDB(MySQLStoreContract):
             server.execute(f"SET GLOBAL max_allowed_packet = {before}")
 
     def test_what_the_server_does_not_take_is_refused_and_costs_nobody_else(
-        self, server: MariaDB, database: str, tmp_path: Path
+        self, server: MariaDB, tmp_path: Path
     ) -> None:
         before = server.execute("SELECT @@max_allowed_packet")[0][0]
         server.execute("SET GLOBAL max_allowed_packet = 1048576")
+        database = server.new_database()
         address = server.address(database)
         settings = {
             "data_dir": tmp_path,

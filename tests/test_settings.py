@@ -501,3 +501,20 @@ def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
 def test_the_shipped_profile_names_databases_for_every_environment(env: str) -> None:
     settings = load_settings("default", {"MODELCACHE_ENV": env})
     assert (settings.scalar_store, settings.vector_store) == ("mysql", "milvus")
+
+
+def test_a_preset_is_the_default_of_some_settings() -> None:
+    plain, reference = make_settings({}), make_settings({"preset": "reference"})
+    assert (plain.evaluation, plain.similarity_threshold, plain.slot_guard) == ("confidence", None, True)
+    assert (reference.evaluation, reference.similarity_threshold, reference.slot_guard) == (
+        "distance",
+        0.95,
+        False,
+    )
+    assert (reference.conversation, reference.system_prompt) == ("splice", "splice")
+    mine = make_settings({"preset": "reference", "similarity_threshold": "0.9", "slot_guard": "true"})
+    assert (mine.evaluation, mine.similarity_threshold, mine.slot_guard) == ("distance", 0.9, True)
+    from_environment = load_settings("demo", {"MODELCACHE_PRESET": "reference"})
+    assert from_environment.evaluation == "distance"
+    with pytest.raises(ConfigError, match="preset"):
+        make_settings({"preset": "gptcache"})

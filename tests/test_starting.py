@@ -28,6 +28,7 @@ PARTS = [
     (Learner, "open"),
     (Sweeper, "open"),
     (core, "Lookup"),
+    (core, "DriftWatch"),
 ]
 
 

@@ -66,6 +66,6 @@ def _observation(
         score=score,
         correct=correct,
         at=time(),
-        embedder="" if embedding is None else cache.embedder.name,
+        embedder="" if embedding is None else cache.data_manager.embedder,
         embedding=None if embedding is None else to_bytes(embedding),
     )

@@ -28,6 +28,8 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
     texts = list(
         {text: None for question in questions if cache.lookup.compares(question) for text in question.texts}
     )
+    # Read before: should the embedder change meanwhile, nothing of the old one is taken for the new one's.
+    embedder = cache.data_manager.embedder
     vectors = cache.gathering.embed(texts) if texts else ()
     embeddings = {text: to_bytes(vector) for text, vector in zip(texts, vectors, strict=True)}
     now = time()
@@ -43,7 +45,7 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
                 fingerprint=question.fingerprint,
                 question=question.dialogue,
                 answer=info.answer,
-                embedder=cache.embedder.name if embedded else "",
+                embedder=embedder if embedded else "",
                 embedding=b"".join(embeddings[text] for text in question.texts) if embedded else None,
                 expires_at=None if (ttl := info.ttl or default_ttl) is None else now + ttl,
                 tags=tuple(info.tags or ()),

@@ -2,6 +2,7 @@
 
 from tqdm import tqdm
 
+from modelcache.drift import name_in_use
 from modelcache.embedding.factory import get_embedder
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.factory import data_manager_of
@@ -20,9 +21,10 @@ def reconcile_models(profile: str, model: str, anew: bool = False) -> None:
         manager = data_manager_of(settings, embedder.name, embedder.dimension)
         manager.open()
         try:
+            manager.use_embedder(name_in_use(manager.scalars, embedder.name))
             for each in [model] if model else manager.scalars.models():
                 if anew:
-                    manager.vectors.truncate(collection_name(each, embedder.name))
+                    manager.vectors.truncate(collection_name(each, manager.embedder))
                 done = _reconcile(manager, each)
                 print(
                     f"{each}: {done.rows} entries with a vector, {done.added} added, {done.removed} removed"

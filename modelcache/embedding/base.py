@@ -52,6 +52,8 @@ class Embedder(ABC):
     """Identifies model, version and pooling: vectors of two names are never compared."""
     dimension: int
     thresholds: Thresholds
+    may_change: bool = False
+    """Whether other vectors may come while it is open: another process makes them."""
     is_read: bool = False
     """Whether the model that reads both questions decides on what it finds; otherwise the cosine does."""
     max_chars: int = 8192

@@ -80,6 +80,11 @@ class GatheringEmbedder:
         for _ in range(1, self._engine.parallel):
             self._start(self._work)
 
+    def forget(self) -> None:
+        """Remember no vector of those made so far."""
+        with self._lock:
+            self._memory.clear()
+
     def close(self) -> None:
         """Answer what is queued, end the threads, close the engine; harmless when repeated."""
         with self._lock:

@@ -55,6 +55,7 @@ class RemoteEmbedder(Embedder):
 
     thresholds = UNKNOWN_MODEL
     is_read = True
+    may_change = True
     parallel = 8
     batch_chars = BATCH_CHARS
 

@@ -1,6 +1,6 @@
 """What users told of an entry: the pairs it must not answer, and its own threshold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from modelcache.decision.judge import Judged
@@ -17,10 +17,10 @@ class FeedbackRule:
     """Refuses a candidate by what was observed of it; safe to call from many threads.
 
     Two questions are near copies when their cosine is at least halfway between ``threshold``, the
-    embedder's own for short texts, and 1. Vectors of other embedders say nothing.
+    embedder's own for short texts, and 1. Vectors of other embedders than the one in use say nothing.
     """
 
-    def __init__(self, embedder: str, threshold: float) -> None:
+    def __init__(self, embedder: Callable[[], str], threshold: float) -> None:
         self._embedder = embedder
         self._near_copy = (1 + threshold) / 2
 
@@ -65,10 +65,11 @@ class FeedbackRule:
         return wrong > right and wrong >= min(self._near_copy, judged.candidate.similarity)
 
     def _nearest(self, embedding: Embeddings, observations: Sequence[Observation], *, correct: bool) -> float:
+        embedder = self._embedder()
         cosines = [
             float(from_bytes(one.embedding) @ embedding)
             for one in observations
-            if one.told and one.correct is correct and one.embedding and one.embedder == self._embedder
+            if one.told and one.correct is correct and one.embedding and one.embedder == embedder
         ]
         return max(cosines, default=-1.0)
 

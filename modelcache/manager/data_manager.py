@@ -76,6 +76,11 @@ class SSDataManager:
         finally:
             self.scalars.close()
 
+    def use_embedder(self, name: str) -> None:
+        """Keep and search vectors under this name from now on."""
+        self.embedder = name
+        self._sweep.embedder = name
+
     def ping(self) -> None:
         """Return if both stores answer."""
         self.scalars.ping()

@@ -1,5 +1,6 @@
 """What stands before and behind words such as ``to`` and 到, which cannot change places."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 from modelcache.language.tokens import PLAIN_WORDS, SMALL_HAN, Token
@@ -10,6 +11,9 @@ REACH = 10
 # So that the cost of a long text is bounded.
 MOST_TURNS = 12
 REVERSED = "reversed"
+# Who does it, and to whom: "I owe my landlord", "my landlord owes me".
+SUBJECTS = {"i": "@i", "we": "@we", "you": "@you"}
+OBJECTS = {"me": "@i", "us": "@we", "you": "@you"}
 
 Link = tuple[frozenset[str], frozenset[str]]
 Turn = tuple[int, int, str]
@@ -27,14 +31,16 @@ def links_of(tokens: list[Token], turns: list[Turn]) -> tuple[Link, ...]:
     origin = goal = frozenset[str]()
     for index, (start, length, kind) in enumerate(turns):
         end = start + length
-        before = _said(tokens[max(ends[index], start - REACH) : start])[-NEIGHBOURS:]
-        behind = _said(tokens[end : min(starts[index + 1], end + REACH)])[:NEIGHBOURS]
+        left = tokens[max(ends[index], start - REACH) : start]
+        right = tokens[end : min(starts[index + 1], end + REACH)]
+        before = _parts(_said(left)[-NEIGHBOURS:]) | _person(left[::-1], SUBJECTS)
+        behind = _parts(_said(right)[:NEIGHBOURS]) | _person(right, OBJECTS)
         if kind == REVERSED:
-            origin = _parts(behind)
-            links += [(origin, _parts(before)), (origin, goal)]
+            origin = behind
+            links += [(origin, before), (origin, goal)]
         else:
-            goal = _parts(behind)
-            links += [(_parts(before), goal), (origin, goal)]
+            goal = behind
+            links += [(before, goal), (origin, goal)]
     return tuple(links)
 
 
@@ -46,6 +52,11 @@ def _joined(turns: list[Turn]) -> list[Turn]:
             start, length = joined[-1][0], joined.pop()[1] + length
         joined.append((start, length, kind))
     return joined
+
+
+def _person(tokens: list[Token], names: Mapping[str, str]) -> frozenset[str]:
+    """Return who is named next to a direction word, the nearest token first, where it is a pronoun."""
+    return frozenset(names[token.text] for token in tokens[:1] if token.text in names)
 
 
 def _said(tokens: list[Token]) -> list[Token]:

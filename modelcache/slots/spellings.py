@@ -27,6 +27,7 @@ def spellings_of(
     """
     known = tables.spellings
     found = []
+    ends: list[Spelling] = []
     place = 0
     while place < len(tokens):
         word, kind, _ = tokens[place]
@@ -51,14 +52,20 @@ def spellings_of(
             _keep_measures(measures, ASKED, marks)
         if word in tables.parted and length < 2:
             lasts = tables.parted[word]
-            for last in tokens[place + 2 : place + 2 + GAP]:
-                if last.text in lasts:
-                    marks, length = lasts[last.text], 1
-                    break
+            for end in range(place + 2, min(place + 2 + GAP, len(tokens))):
+                parted = lasts.get(tokens[end].text)
+                if parted is None:
+                    continue
+                if any(mark.rule == "direction" for mark in parted):
+                    # "Replace … with": what stands before the second word becomes what is behind it.
+                    ends.append((end, 1, parted))
+                else:
+                    marks, length = parted, 1
+                break
         if marks:
             found.append((place, length, marks))
         place += length or 1
-    return found
+    return sorted(found + ends) if ends else found
 
 
 def is_unit(word: str, tables: Tables) -> bool:

