@@ -1,0 +1,100 @@
+"""The index of the local store beside what libraries offer ready made, at the same recall.
+
+The vectors are those of ``benchmarks.vectors``, once in one partition and once in partitions of a hundred,
+which take turns. Faiss's ``index_factory`` and usearch have no partitions, so they get an index for each.
+Each library looks as far as it must to find 99 % of the five nearest. Ours also writes its files meanwhile.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.growth import DIMENSION, QUESTIONS, exact_ids
+from benchmarks.index_process import TOP_K
+from benchmarks.measure import Report
+from benchmarks.peers import PEERS_VENV
+from benchmarks.question_pairs import ROOT
+from benchmarks.scale import load_vectors_ground
+from benchmarks.sizes import Sizes
+from benchmarks.vectors import Ground, general, near, realistic
+from modelcache.records.vectors import Embeddings
+
+PARTITION_ENTRIES = 100
+OTHERS = {"faiss": "faiss, index_factory", "usearch": "usearch, HNSW"}
+COLUMNS = ("entries", "partitions", "index", "recall@5", "p50 ms", "bytes an entry", "entries/s")
+
+
+def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
+    """Fill each index with each number of entries, and ask it."""
+    ground = load_vectors_ground(sizes)
+    cases = [
+        (entries, partitions) for entries in sizes.indexed for partitions in (1, entries // PARTITION_ENTRIES)
+    ]
+    lines: list[tuple[str, ...]] = []
+    for entries, partitions in tqdm(cases, desc="indexes", leave=False):
+        case = folder / f"{entries}-{partitions}"
+        _write_case(case, ground, entries, partitions)
+        for name in ("modelcache", *OTHERS):
+            figures = _measured(name, case)
+            lines.append(
+                (
+                    *(f"{entries:,}", f"{partitions:,}", OTHERS.get(name, "ModelCache's")),
+                    *(f"{figures['recall']:.4f}", f"{figures['p50_ms']:.2f}"),
+                    *(f"{figures['bytes_per_entry']:,.0f}", f"{figures['entries_per_second']:,.0f}"),
+                )
+            )
+    yield Report("local-indexes", COLUMNS, lines)
+
+
+def _write_case(folder: Path, ground: Ground, entries: int, partitions: int) -> None:
+    """Write vectors, questions, and for each question its partition and the nearest there."""
+    folder.mkdir(parents=True)
+    vectors = realistic(entries, ground)
+    vectors.tofile(folder / "vectors.f32")
+    asked = np.concatenate([near(vectors, QUESTIONS, ground), general(QUESTIONS, ground)])
+    asked = np.random.default_rng(3).permutation(asked)
+    np.save(folder / "asked.npy", asked)
+    nearest = [ids[0] - 1 for ids in exact_ids(vectors, asked, 1)]
+    places = [number % partitions for number in nearest]
+    case = {
+        "entries": entries,
+        "dimension": DIMENSION,
+        "partitions": partitions,
+        "asked_in": places,
+        "exact": _exact(vectors, asked, places, partitions),
+    }
+    (folder / "case.json").write_text(json.dumps(case), encoding="utf-8")
+
+
+def _exact(vectors: Embeddings, asked: Embeddings, places: list[int], partitions: int) -> list[list[int]]:
+    """Return the numbers of the vectors nearest to each question in its partition."""
+    if partitions == 1:
+        return [[id_ - 1 for id_ in ids] for ids in exact_ids(vectors, asked, TOP_K)]
+    found = []
+    for question, place in zip(asked, places, strict=True):
+        order = np.argsort(-(vectors[place::partitions] @ question))[:TOP_K]
+        found.append((place + partitions * order).tolist())
+    return found
+
+
+def _measured(name: str, case: Path) -> dict[str, Any]:
+    """Run one index in a process of its own; what is no part of the product, in the peers' environment."""
+    peers = Path(os.environ.get("MODELCACHE_BENCH_PEERS", PEERS_VENV)) / "bin" / "python"
+    python = peers if name in OTHERS else sys.executable
+    script = Path(__file__).with_name("index_process.py")
+    output = subprocess.run(
+        [python, script, name, case],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    figures: dict[str, Any] = json.loads(output)
+    return figures
