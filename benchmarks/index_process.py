@@ -1,9 +1,11 @@
 """One index over vectors in a file, in a process of its own: its memory is then the process's.
 
-Usage: index_process.py NAME FOLDER. Reads the case that ``local_indexes`` wrote there, fills the index, asks
-the questions, and prints a line of JSON. It needs numpy and what is measured, nothing else.
+Usage: index_process.py NAME FOLDER. Reads the case that ``local_indexes`` wrote there, fills the index, looks
+how far it must search, and prints a line of JSON. Then, for each line on stdin, which of the questions to
+ask, it prints a line of what was found. It needs numpy and what is measured, nothing else.
 """
 
+import ctypes
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -171,21 +173,24 @@ def main(name: str, folder: Path) -> None:
     begun = perf_counter()
     engine.finish()
     seconds += perf_counter() - begun
+    # What the allocator keeps of arrays that are gone is not the index's either.
+    ctypes.CDLL(None).malloc_trim(0)
     taken = _resident_bytes() - before
+    _say({"bytes_per_entry": taken / case["entries"], "entries_per_second": case["entries"] / seconds})
     asked = np.load(folder / "asked.npy")
-    places, exact = case["asked_in"], case["exact"]
-    half = len(asked) // 2
+    questions = list(zip(asked, case["asked_in"], case["exact"], strict=True))
     # The effort is found by the first half of the questions, the figures are of the second.
-    while _recall(engine, asked[:half], places[:half], exact[:half])[0] < ENOUGH and engine.look_further():
+    half = len(questions) // 2
+    while _ask(engine, questions[:half])["recall"] < ENOUGH and engine.look_further():
         pass
-    recall, milliseconds = _recall(engine, asked[half:], places[half:], exact[half:])
-    figures = {
-        "recall": recall,
-        "p50_ms": float(np.median(milliseconds)),
-        "bytes_per_entry": taken / case["entries"],
-        "entries_per_second": case["entries"] / seconds,
-    }
-    print(json.dumps(figures))
+    _say({"ready": 1.0})
+    for line in sys.stdin:
+        first, last = map(int, line.split())
+        _say(_ask(engine, questions[half + first : half + last]))
+
+
+def _say(figures: dict[str, float]) -> None:
+    print(json.dumps(figures), flush=True)
 
 
 def _batches(path: Path, case: dict[str, Any]) -> Iterator[tuple[Numbers, Vectors]]:
@@ -204,17 +209,16 @@ def _by_partition(places: Numbers) -> Iterator[tuple[int, Numbers]]:
     yield from zip(present.tolist(), np.split(order, starts[1:]), strict=True)
 
 
-def _recall(
-    engine: Engine, asked: Vectors, places: list[int], exact: list[list[int]]
-) -> tuple[float, list[float]]:
-    """Return which share of the nearest is found, and the milliseconds of each search."""
+def _ask(engine: Engine, questions: list[tuple[Vectors, int, list[int]]]) -> dict[str, float]:
+    """Return which share of the nearest is found, and the median milliseconds of a search."""
     right, milliseconds = 0, []
-    for vector, place, nearest in zip(asked, places, exact, strict=True):
+    for vector, place, nearest in questions:
         begun = perf_counter()
         found = engine.search(place, vector)
         milliseconds.append(1000 * (perf_counter() - begun))
         right += len({*found} & {*nearest})
-    return right / sum(len(nearest) for nearest in exact), milliseconds
+    of = sum(len(nearest) for _, _, nearest in questions)
+    return {"recall": right / of, "p50_ms": float(np.median(milliseconds))}
 
 
 def _resident_bytes() -> int:

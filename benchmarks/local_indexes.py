@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -27,12 +27,15 @@ from benchmarks.vectors import Ground, general, near, realistic
 from modelcache.records.vectors import Embeddings
 
 PARTITION_ENTRIES = 100
-OTHERS = {"faiss": "faiss, index_factory", "usearch": "usearch, HNSW"}
+OURS = "modelcache"
+NAMES = {OURS: "ModelCache's", "faiss": "faiss, index_factory", "usearch": "usearch, HNSW"}
 COLUMNS = ("entries", "partitions", "index", "recall@5", "p50 ms", "bytes an entry", "entries/s")
+
+Figures = dict[str, float]
 
 
 def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
-    """Fill each index with each number of entries, and ask it."""
+    """Fill each index with each number of entries, and ask all of them in turns."""
     ground = load_vectors_ground(sizes)
     cases = [
         (entries, partitions) for entries in sizes.indexed for partitions in (1, entries // PARTITION_ENTRIES)
@@ -41,16 +44,64 @@ def run(sizes: Sizes, folder: Path) -> Iterator[Report]:
     for entries, partitions in tqdm(cases, desc="indexes", leave=False):
         case = folder / f"{entries}-{partitions}"
         _write_case(case, ground, entries, partitions)
-        for name in ("modelcache", *OTHERS):
-            figures = _measured(name, case)
-            lines.append(
-                (
-                    *(f"{entries:,}", f"{partitions:,}", OTHERS.get(name, "ModelCache's")),
-                    *(f"{figures['recall']:.4f}", f"{figures['p50_ms']:.2f}"),
-                    *(f"{figures['bytes_per_entry']:,.0f}", f"{figures['entries_per_second']:,.0f}"),
-                )
-            )
+        with ExitStack() as stack:
+            indexes = {name: stack.enter_context(_Index(name, case)) for name in NAMES}
+            found: dict[str, list[Figures]] = {name: [] for name in NAMES}
+            for part in np.array_split(np.arange(QUESTIONS), sizes.rounds):
+                for name, index in indexes.items():
+                    found[name].append(index.ask(int(part[0]), int(part[-1]) + 1))
+            lines += [
+                (f"{entries:,}", f"{partitions:,}", *_line(indexes[name], found[name])) for name in NAMES
+            ]
     yield Report("local-indexes", COLUMNS, lines)
+
+
+class _Index:
+    """An index in a process of its own; what is no part of the product, in the peers' environment."""
+
+    def __init__(self, name: str, case: Path) -> None:
+        peers = Path(os.environ.get("MODELCACHE_BENCH_PEERS", PEERS_VENV)) / "bin" / "python"
+        python = sys.executable if name == OURS else peers
+        self.shown_name = NAMES[name]
+        self._process = subprocess.Popen(
+            [python, Path(__file__).with_name("index_process.py"), name, case],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.filled = self._read()
+        self._read()
+
+    def ask(self, first: int, last: int) -> Figures:
+        """Ask some of the questions; returns the recall, and the median of the milliseconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{first} {last}\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Figures:
+        assert self._process.stdout is not None
+        figures: Figures = json.loads(self._process.stdout.readline())
+        return figures
+
+    def __enter__(self) -> "_Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=60)
+
+
+def _line(index: _Index, found: list[Figures]) -> tuple[str, ...]:
+    recall = float(np.mean([part["recall"] for part in found]))
+    milliseconds = [part["p50_ms"] for part in found]
+    return (
+        index.shown_name,
+        f"{recall:.4f}",
+        f"{np.median(milliseconds):.2f} ({min(milliseconds):.2f} to {max(milliseconds):.2f})",
+        f"{index.filled['bytes_per_entry']:,.0f}",
+        f"{index.filled['entries_per_second']:,.0f}",
+    )
 
 
 def _write_case(folder: Path, ground: Ground, entries: int, partitions: int) -> None:
@@ -82,19 +133,3 @@ def _exact(vectors: Embeddings, asked: Embeddings, places: list[int], partitions
         order = np.argsort(-(vectors[place::partitions] @ question))[:TOP_K]
         found.append((place + partitions * order).tolist())
     return found
-
-
-def _measured(name: str, case: Path) -> dict[str, Any]:
-    """Run one index in a process of its own; what is no part of the product, in the peers' environment."""
-    peers = Path(os.environ.get("MODELCACHE_BENCH_PEERS", PEERS_VENV)) / "bin" / "python"
-    python = peers if name in OTHERS else sys.executable
-    script = Path(__file__).with_name("index_process.py")
-    output = subprocess.run(
-        [python, script, name, case],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-    figures: dict[str, Any] = json.loads(output)
-    return figures
