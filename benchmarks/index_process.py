@@ -98,6 +98,9 @@ class FaissFactory:
     def finish(self) -> None:
         for partition in list(self._waiting):
             self._train(partition)
+        # One question is searched by one thread, as a service does that has many: where the cores are busy,
+        # faiss' threads wait for each other for ten milliseconds.
+        self._faiss.omp_set_num_threads(1)
 
     def search(self, partition: int, vector: Vectors) -> list[int]:
         found: list[int] = self._indexes[partition].search(vector[None], TOP_K)[1][0].tolist()
