@@ -17,6 +17,7 @@ from modelcache.manager.scalar_data.base import HitUse, ScalarStore
 from modelcache.records.entry import CachedAnswer
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import PendingLookup, Tally
+from modelcache.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -157,19 +158,12 @@ class Sweeper:
     the vectors in a server agree with the rows, saves indexes, and trims the query log.
     """
 
-    def __init__(
-        self,
-        data_manager: SSDataManager,
-        interval: float,
-        reconcile_interval: float,
-        log_days: float,
-        lookup_seconds: float,
-    ) -> None:
+    def __init__(self, data_manager: SSDataManager, settings: Settings) -> None:
         self._data_manager = data_manager
-        self._interval = interval
-        self._reconcile_interval = reconcile_interval
-        self._log_days = log_days
-        self._lookup_seconds = lookup_seconds
+        self._interval = settings.sweep_interval
+        self._reconcile_interval = settings.reconcile_interval
+        self._log_days = settings.query_log_days
+        self._lookup_seconds = settings.lookup_seconds
         self._holder = uuid4().hex
         self._next_reconcile = self._next_trim = monotonic()
         self._closing = threading.Event()

@@ -74,22 +74,18 @@ class Cache:
             learner = Learner(scalars, gathering, embedder.thresholds, writer, settings)
             learner.open()
             opened.callback(learner.close)
-            sweeper = Sweeper(
-                data_manager,
-                settings.sweep_interval,
-                settings.reconcile_interval,
-                settings.query_log_days,
-                settings.lookup_seconds,
-            )
+            sweeper = Sweeper(data_manager, settings)
             sweeper.open()
             opened.callback(sweeper.close)
+            feedback_rule = FeedbackRule(embedder.name, embedder.thresholds.short)
+            admission = Admission(_searches_at_a_time(data_manager, settings))
             return cls(
                 settings=settings,
                 embedder=embedder,
                 gathering=gathering,
                 data_manager=data_manager,
                 judge=judge,
-                lookup=_make_lookup(settings, embedder, gathering, data_manager, judge),
+                lookup=Lookup(gathering, data_manager, judge, feedback_rule, admission, settings),
                 writer=writer,
                 learner=learner,
                 opened=opened.pop_all(),
@@ -101,18 +97,6 @@ class Cache:
         What cannot be closed keeps nothing else open; its error is raised at the end.
         """
         self.opened.close()
-
-
-def _make_lookup(
-    settings: Settings,
-    embedder: Embedder,
-    gathering: GatheringEmbedder,
-    data_manager: SSDataManager,
-    judge: Judge,
-) -> Lookup:
-    rule = FeedbackRule(embedder.name, embedder.thresholds.short)
-    admission = Admission(_searches_at_a_time(data_manager, settings))
-    return Lookup(gathering, data_manager, judge, rule, admission, settings)
 
 
 def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:
