@@ -31,6 +31,7 @@ GROUPS = {
     "servers": "benchmarks.stores:run_servers",
     "growth": "benchmarks.scale:run_growth",
     "tenants": "benchmarks.scale:run_tenants",
+    "local_indexes": "benchmarks.local_indexes:run",
     "outage": "benchmarks.outage:run",
     "embedders": "benchmarks.embedders:run",
     "trust": "benchmarks.trust.run:run",

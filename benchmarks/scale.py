@@ -19,7 +19,7 @@ SEARCH = "p50 of a search with its rows, without embedding"
 def run_growth(sizes: Sizes, folder: Path) -> Iterator[Result]:
     """Compare the largest model with one of 10,000 entries; then its memory and its restarts."""
     base, most = sizes.grown[-2:] if len(sizes.grown) == 2 else (10_000, sizes.grown[-1])
-    speeds = growth.growth(folder, _ground(sizes), sizes.grown, sizes.searches)
+    speeds = growth.growth(folder, load_vectors_ground(sizes), sizes.grown, sizes.searches)
     of = {(speed.entries, speed.kind): speed for speed in speeds}
     yield Comparison(
         "growth",
@@ -66,7 +66,7 @@ def run_growth(sizes: Sizes, folder: Path) -> Iterator[Result]:
 
 def run_tenants(sizes: Sizes, folder: Path) -> Iterator[Result]:
     """Compare many small models with one."""
-    figures = growth.tenants(folder, _ground(sizes), sizes.models, 100, sizes.searches)
+    figures = growth.tenants(folder, load_vectors_ground(sizes), sizes.models, 100, sizes.searches)
     yield Comparison(
         "tenants",
         f"{SEARCH}, {figures.models:,} models of {figures.entries_each} entries",
@@ -80,7 +80,7 @@ def run_tenants(sizes: Sizes, folder: Path) -> Iterator[Result]:
     )
 
 
-def _ground(sizes: Sizes) -> Ground:
+def load_vectors_ground(sizes: Sizes) -> Ground:
     """Return what vectors are made from: real questions, or random ones where figures do not matter."""
     if not sizes.real_vectors:
         return ground_of(random_vectors(SMALL_GROUND, growth.DIMENSION))

@@ -19,6 +19,8 @@ class Sizes:
     single_inserts: int = 100
     grown: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     """Entries of one model; each size is compared with 10,000."""
+    indexed: tuple[int, ...] = (10_000, 100_000)
+    """Entries of each local index."""
     searches: int = 400
     models: int = 10_000
     real_vectors: bool = True
@@ -40,6 +42,7 @@ QUICK = Sizes(
     stored=1_000,
     single_inserts=10,
     grown=(1_000, 30_000),
+    indexed=(1_000,),
     searches=50,
     models=50,
     real_vectors=False,

@@ -32,7 +32,7 @@ CORES_A_SEARCH = 4
 REFERENCE = "reference"
 REFERENCE_COSTS = (
     "preset reference: entries are judged by the distance of their dialogues alone. Of its hits on 1,500 "
-    "pairs each of the LCQMC and Quora dev sets, 18 and 21 % were wrong, and of 153 questions that differ from "
+    "pairs each of the LCQMC and Quora dev sets, 18 and 21 % were wrong; of 153 questions that differ from "
     "the cached one in a sign, a word or a direction it answered 96"
 )
 

@@ -63,7 +63,7 @@ def own_settings_of(values: Mapping[str, Any], taken: Collection[str]) -> list[O
     found = []
     for setting, registry in NAMED_BY.items():
         name = values.get(setting)
-        if name in registry.installed() and (own := _declared(setting, str(name))):
+        if isinstance(name, str) and registry.is_installed(name) and (own := _declared(setting, name)):
             if clash := sorted(own.names & set(taken)):
                 raise ConfigError(f"{own.backend} declares the setting {clash[0]!r}, which is not its own")
             found.append(own)

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 LIGHT = "requirements-demo.txt"
 PRODUCTION = "requirements.txt"
 CALIBRATE = "requirements-calibrate.txt"
+CLI = "requirements-cli.txt"
 TESTS = "requirements-test.txt"
 
 
@@ -32,6 +33,7 @@ SOURCES: Mapping[str, Source] = {
     "scipy": Source("calibrate", CALIBRATE),
     "tokenizers": Source("onnx", PRODUCTION),
     "torch": Source("text2vec", PRODUCTION),
+    "tqdm": Source("cli", CLI),
     "transformers": Source("text2vec", PRODUCTION),
 }
 LIGHT_SOURCE = Source("", LIGHT)

@@ -45,6 +45,10 @@ class Registry(Generic[T]):
             raise ConfigError(f"unknown {self.kind} {name!r}; known are: {known}")
         return self._imported(found)
 
+    def is_installed(self, name: str) -> bool:
+        """Tell whether a package adds this name; of a shipped one, without looking at what is installed."""
+        return bool(self._offers(name))
+
     def installed(self) -> list[str]:
         """Return the names that other packages add, sorted."""
         offered = {found.name for found in entry_points(group=self._group)} if self._group else set()
@@ -57,14 +61,18 @@ class Registry(Generic[T]):
             raise ConfigError(needs(f"{self.kind} {name!r}", exc)) from exc
         return shipped
 
+    def _offers(self, name: str) -> list[EntryPoint]:
+        # Looking reads a file of every package there is: it takes too long for what is shipped.
+        if not self._group or name in self.targets or name in self.aliases:
+            return []
+        return list(entry_points(group=self._group, name=name))
+
     def _offered(self, name: str) -> EntryPoint | None:
-        if name not in self.installed():
-            return None
-        offers = list(entry_points(group=self._group, name=name))
+        offers = self._offers(name)
         if len(offers) > 1:
             packages = " and ".join(sorted(found.dist.name if found.dist else "?" for found in offers))
             raise ConfigError(f"{self.kind} {name!r} is offered by several packages, {packages}: keep one")
-        return offers[0]
+        return offers[0] if offers else None
 
     def _imported(self, found: EntryPoint) -> type[T]:
         package = found.dist.name if found.dist else "?"

@@ -71,6 +71,11 @@ def test_nothing_but_the_suites_needs_what_tests_need() -> None:
     assert not {(path, name) for path, name in told if name in ("pytest", "testing")}
 
 
+def test_only_commands_show_progress() -> None:
+    parts = own_parts() - OFFLINE - {"cli", "py"}
+    assert not {path for part in parts for path, name in imported(part) if name == "tqdm"}
+
+
 def test_nothing_under_the_look_up_knows_flask() -> None:
     under = JUDGEMENT | STORAGE | {"records", "embedding", "processor", "learning", "lookup", "core"}
     assert not {path for part in under for path, name in imported(part) if name in ("flask", "werkzeug")}

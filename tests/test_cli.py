@@ -64,11 +64,21 @@ def test_a_service_without_a_package_says_in_one_sentence_what_to_install(
     assert line.endswith(f"pip install -r {ROOT / file}")
 
 
-def test_a_command_without_a_package_says_so_too(tmp_path: Path) -> None:
-    process = run_without(["onnx"], tmp_path, "modelcache", "build-e5", "--to", str(tmp_path))
+@pytest.mark.parametrize(
+    ("absent", "file", "arguments"),
+    [
+        ("onnx", "requirements-calibrate.txt", ["build-e5", "--to", "."]),
+        ("tqdm", "requirements-cli.txt", ["reconcile"]),
+    ],
+)
+def test_a_command_without_a_package_says_so_too(
+    tmp_path: Path, absent: str, file: str, arguments: list[str]
+) -> None:
+    process = run_without([absent], tmp_path, "modelcache", *arguments)
     assert process.returncode == 1
     [line] = process.stderr.splitlines()
-    assert line.startswith("modelcache: build-e5 needs the Python package 'onnx'")
+    assert line.startswith(f"modelcache: {arguments[0]} needs the Python package {absent!r}")
+    assert line.endswith(f"pip install -r {ROOT / file}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

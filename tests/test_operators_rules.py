@@ -138,11 +138,11 @@ def test_a_hit_brings_back_what_was_stored_beside_the_answer(client: CacheClient
     for asked in ("q", "q" + NEAR):
         assert client.query(asked)["metadata"] == metadata
     client.insert(("q", "b"))
-    assert client.query("q")["metadata"] is None
+    assert "metadata" not in client.query("q")
 
 
 def test_a_miss_has_no_metadata(client: CacheClient) -> None:
-    assert client.query("q")["metadata"] is None
+    assert "metadata" not in client.query("q")
 
 
 @pytest.mark.parametrize("metadata", [[], "x", 5, {"a": "\ud800"}, {"a": [[[[]]]]}])

@@ -187,7 +187,7 @@ def before(manager: SSDataManager, step: str, action: Callable[[], None]) -> Ite
     """Do something right before a step such as ``scalars.add`` reaches its store for the first time."""
     store, method = step.split(".")
     guarded: Any = getattr(manager, store)
-    inner = guarded._store
+    inner = guarded.proxied
     original = getattr(inner, method)
     pending = [action]
 

@@ -24,7 +24,7 @@ def queried(found: Found, served: bool, seconds: float) -> Reply:
         answer=entry.answer,
         hit_id=entry.id,
         hit_type=EXACT if found.exact else SEMANTIC,
-        metadata=None if entry.metadata is None else json.loads(entry.metadata),
+        **({} if entry.metadata is None else {"metadata": json.loads(entry.metadata)}),
         **told,
     )
 
@@ -71,6 +71,5 @@ def _query(seconds: float | None, **values: Any) -> Reply:
         "hit_id": None,
         "hit_type": "",
         "veto": "",
-        "metadata": None,
     }
     return blank | values

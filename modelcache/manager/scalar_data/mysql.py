@@ -108,12 +108,12 @@ class MySQLStorage(SqlStorage):
 
     def open(self) -> None:
         self._tls = tls_context(self.server)
-        # The pool keeps connections; what else DBUtils 3.2 offers is left unused, since it knows no time
-        # limit and works under the pool's one lock. Its limit waits for a free connection for ever or not
-        # at all. Its ping and its reset are sent under that lock: at a server that takes 0.2 s to answer,
-        # eight threads that take or give back a connection wait 1.6 s, not 0.2 and not at all. It would
-        # make connections there one at a time as well, so ours are made on their first use. And it repeats
-        # what failed, even if that may have been done: so failures are tied to an error that is not raised.
+        # The pool keeps connections. What else DBUtils 3.2 offers is left unused, since it knows no time
+        # limit and works under the pool's one lock. Its limit waits for a connection for ever or not at all.
+        # Its ping and its reset are sent under that lock: at a server that takes 0.2 s to answer, eight
+        # threads that take or give back a connection wait 1.6 s, not 0.2 and not at all. It would make
+        # connections there one at a time as well, so ours are made on their first use. And it repeats what
+        # failed, even if that may have been done: so failures are tied to an error that is not raised.
         self._pool = PooledDB(
             lambda: self.new_connection(self.timeout),
             ping=0,
