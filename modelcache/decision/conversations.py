@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from modelcache.decision.confidence import Confidence, odds_times
 from modelcache.embedding.base import Thresholds
@@ -13,10 +12,8 @@ from modelcache.processor.pre import embedded_places
 from modelcache.records.dialogue import ASSISTANT, USER, normalise
 from modelcache.records.entry import Candidate
 from modelcache.records.question import Question
+from modelcache.settings import Settings
 from modelcache.slots.guard import SlotGuard
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
 
 CONTEXT = "context"
 # How much higher the odds are for earlier questions that got one and the same reply.
@@ -57,7 +54,7 @@ class Conversations:
     @classmethod
     def from_settings(
         cls,
-        settings: "Settings",
+        settings: Settings,
         slot_guard: SlotGuard,
         calibrated: Thresholds,
         confidence: Confidence | None = None,

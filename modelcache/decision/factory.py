@@ -3,7 +3,7 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelcache.decision.confidence import FORMAT, Confidence, LanguageModel
 from modelcache.decision.conversations import Conversations
@@ -14,19 +14,17 @@ from modelcache.embedding.base import Embedder
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.errors import ConfigError
 from modelcache.processor.post import POST_PROCESSES
+from modelcache.settings import Settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
 
 CONFIDENCE = "confidence"
 SHIPPED = Path(__file__).parent / "calibrations" / "shipped.json"
 
 
 def make_judge(
-    settings: "Settings",
+    settings: Settings,
     embedder: Embedder,
     evaluation: SimilarityEvaluation,
     slot_guard: SlotGuard,
@@ -47,7 +45,7 @@ def make_judge(
     )
 
 
-def open_confidence(settings: "Settings", embedder: Embedder) -> Confidence | None:
+def open_confidence(settings: Settings, embedder: Embedder) -> Confidence | None:
     """Open the models that decide beside an open embedder; None where the cosine decides alone.
 
     ConfigError says in one sentence what is wrong with a model or the calibration.

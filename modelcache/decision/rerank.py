@@ -7,7 +7,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from modelcache.embedding.text import clean
 from modelcache.embedding.text2vec import missing_file
 from modelcache.embedding.transformer import is_unreadable
 from modelcache.errors import ConfigError
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class Reranker:
         self._tokenizer_lock = Lock()
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "Reranker | None":
+    def from_settings(cls, settings: Settings) -> "Reranker | None":
         """Take folder, threshold and budget from the settings; None where no folder is named."""
         if settings.rerank_path is None:
             return None

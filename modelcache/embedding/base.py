@@ -4,12 +4,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from modelcache.records.vectors import Embeddings
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Embedder(ABC):
 
     @classmethod
     @abstractmethod
-    def from_settings(cls, settings: "Settings") -> "Embedder":
+    def from_settings(cls, settings: Settings) -> "Embedder":
         """Build one from the service's settings, loading nothing."""
 
     @abstractmethod

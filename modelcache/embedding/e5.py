@@ -6,7 +6,7 @@ them, mapped, and are read as they are needed.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,9 +19,7 @@ from modelcache.embedding.shipped import About, checked, shipped_folder
 from modelcache.embedding.text import clean
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.records.vectors import Embeddings, normalise_rows
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 TAUGHT = "e5"
 UNTAUGHT = "e5-untaught"
@@ -65,7 +63,7 @@ class E5Embedder(Embedder):
         self._session: OnnxSession | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "E5Embedder":
+    def from_settings(cls, settings: Settings) -> "E5Embedder":
         return cls(settings.embedding_threads, settings.e5_path)
 
     def open(self) -> None:

@@ -1,16 +1,13 @@
 """Embedders by name."""
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from modelcache.backends import AUTO, EMBEDDERS
 from modelcache.embedding.base import Embedder
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 
-def get_embedder(settings: "Settings") -> Embedder:
+def get_embedder(settings: Settings) -> Embedder:
     """Build the embedder that the settings name; nothing is loaded before its ``open``."""
     name = settings.embedder
     if name == AUTO:
@@ -18,7 +15,7 @@ def get_embedder(settings: "Settings") -> Embedder:
     return EMBEDDERS.load(name).from_settings(settings)
 
 
-def _text2vec_is_in_place(settings: "Settings") -> bool:
+def _text2vec_is_in_place(settings: Settings) -> bool:
     if find_spec("torch") is None or find_spec("transformers") is None:
         return False
     from modelcache.embedding.text2vec import missing_file

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,7 @@ from modelcache.embedding.tokens import add_lower_case, unknown_ranges
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.packages import needs
 from modelcache.records.vectors import Embeddings, normalise_rows
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 TOKENIZER_FILE = "tokenizer.json"
 GRAPH_FOLDER = "onnx"
@@ -104,7 +102,7 @@ class OnnxEmbedder(Embedder):
         self._pooling: Pooling | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "OnnxEmbedder":
+    def from_settings(cls, settings: Settings) -> "OnnxEmbedder":
         """Take folder, pooling, prefix and threads from the settings."""
         return cls(
             settings.onnx_path,

@@ -1,7 +1,7 @@
 """Vectors from a server: any OpenAI-compatible /v1/embeddings, or Ollama's /api/embed."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -11,9 +11,7 @@ from modelcache.embedding.base import UNKNOWN_MODEL, Embedder
 from modelcache.embedding.text import clean, safe_name
 from modelcache.errors import ConfigError, EmbeddingError, RefusedTextsError
 from modelcache.records.vectors import Embeddings, normalise_rows
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 PATHS = {"openai": "/v1/embeddings", "ollama": "/api/embed"}
 
@@ -81,7 +79,7 @@ class RemoteEmbedder(Embedder):
         self._client: httpx.Client | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "RemoteEmbedder":
+    def from_settings(cls, settings: Settings) -> "RemoteEmbedder":
         """Take address, model, key and patience from the settings."""
         return cls(
             settings.remote_url,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +34,7 @@ from modelcache.embedding.transformer import (
 )
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.records.vectors import Embeddings, normalise_rows
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 NAME = "sentence_transformers"
 PROMPTS_FILE = "config_sentence_transformers.json"
@@ -83,7 +81,7 @@ class SentenceTransformersEmbedder(Embedder):
         self._model: _Model | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "SentenceTransformersEmbedder":
+    def from_settings(cls, settings: Settings) -> "SentenceTransformersEmbedder":
         """Take the folder from the settings."""
         return cls(settings.sentence_transformers_path)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,9 +20,7 @@ from modelcache.embedding.transformer import (
 )
 from modelcache.errors import ConfigError, EmbeddingError
 from modelcache.records.vectors import Embeddings, normalise_rows
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 HUB_NAME = "shibing624/text2vec-base-chinese"
 
@@ -58,7 +56,7 @@ class Text2VecEmbedder(Embedder):
         self._encoder: TransformerEncoder | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "Text2VecEmbedder":
+    def from_settings(cls, settings: Settings) -> "Text2VecEmbedder":
         """Take the folder from the settings."""
         return cls(settings.text2vec_path)
 

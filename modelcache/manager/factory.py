@@ -1,6 +1,6 @@
 """Stores by name."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelcache.backends import EVICTION_BOOKS, SCALAR_STORES, VECTOR_STORES
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
@@ -15,13 +15,10 @@ from modelcache.manager.guard import Guard, GuardedBook, GuardedScalars, Guarded
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.remembered import RememberingScalars
 from modelcache.manager.vector_data.base import VectorStore
-from modelcache.settings import MEGABYTE, make_settings
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import MEGABYTE, Settings, make_settings
 
 
-def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
+def get_scalar_store(settings: Settings, alone: bool = False) -> ScalarStore:
     """Build the scalar store that the settings name; nothing is opened.
 
     ``alone``: the vectors are of one process only, so the rows of a local store may be too.
@@ -35,13 +32,13 @@ def get_scalar_store(settings: "Settings", alone: bool = False) -> ScalarStore:
     return store
 
 
-def get_vector_store(settings: "Settings", dimension: int) -> VectorStore:
+def get_vector_store(settings: Settings, dimension: int) -> VectorStore:
     """Build the vector store that the settings name, for vectors of this dimension; nothing is opened."""
     store = VECTOR_STORES.load(settings.vector_store).from_settings(settings, dimension)
     return GuardedVectors(store, _guard(VectorStoreError, settings)) if store.remote else store
 
 
-def get_eviction_manager(settings: "Settings", scalars: ScalarStore) -> EvictionManager:
+def get_eviction_manager(settings: Settings, scalars: ScalarStore) -> EvictionManager:
     """Build what keeps models under their size: a limit may be set for any of them at any time."""
     limits = SizeLimits(settings.max_size)
     book: EvictionBook
@@ -81,18 +78,18 @@ def get_data_manager(
     return _coordinate(cache_base, vector_base, embedder, make_settings(settings))
 
 
-def data_manager_of(settings: "Settings", embedder: str, dimension: int) -> SSDataManager:
+def data_manager_of(settings: Settings, embedder: str, dimension: int) -> SSDataManager:
     """Build both stores that the settings name, and what coordinates them; nothing is opened."""
     vectors = get_vector_store(settings, dimension)
     return _coordinate(get_scalar_store(settings, alone=vectors.exclusive), vectors, embedder, settings)
 
 
-def _guard(error: type[StoreError], settings: "Settings") -> Guard:
+def _guard(error: type[StoreError], settings: Settings) -> Guard:
     return Guard(error, settings.breaker_failures, settings.breaker_seconds, settings.store_timeout)
 
 
 def _coordinate(
-    scalars: ScalarStore, vectors: VectorStore, embedder: str, settings: "Settings"
+    scalars: ScalarStore, vectors: VectorStore, embedder: str, settings: Settings
 ) -> SSDataManager:
     return SSDataManager(
         scalars,

@@ -1,7 +1,7 @@
 """From messages to a question: what must be equal, what is compared by meaning, what is shown."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelcache.hashing import digest
 from modelcache.language.small_talk import telling_places
@@ -9,16 +9,14 @@ from modelcache.processor.canonical import canonical, canonical_messages
 from modelcache.records.dialogue import SPOKEN_ROLES, SYSTEM, USER, Message, normalise, splice
 from modelcache.records.names import model_key
 from modelcache.records.question import Question, ScopeValue
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 # A row keeps an embedding for each of so many earlier turns at most.
 CONTEXT_TURNS = 8
 
 
 def make_question(
-    model: str, scope: Mapping[str, ScopeValue], messages: Sequence[Message], settings: "Settings"
+    model: str, scope: Mapping[str, ScopeValue], messages: Sequence[Message], settings: Settings
 ) -> Question:
     """Prepare a dialogue that has at least one message besides system ones.
 
@@ -59,7 +57,7 @@ def make_question(
 
 
 def _sorted_out(
-    messages: Sequence[Message], turns: Sequence[Message], settings: "Settings"
+    messages: Sequence[Message], turns: Sequence[Message], settings: Settings
 ) -> tuple[list[Message], list[object], list[object]]:
     """Return which messages are the text, what must be equal of the others, and that of system ones."""
     by_meaning = settings.conversation == "meaning"
@@ -80,14 +78,14 @@ def _sorted_out(
     return compared, equal, system
 
 
-def _is_spliced(message: Message, settings: "Settings") -> bool:
+def _is_spliced(message: Message, settings: Settings) -> bool:
     """Tell whether a message before the last turn is part of the text."""
     if message.role == SYSTEM:
         return settings.system_prompt == "splice"
     return settings.conversation == "splice"
 
 
-def embedded_places(turns: Sequence[tuple[str, str]], settings: "Settings") -> tuple[int, ...]:
+def embedded_places(turns: Sequence[tuple[str, str]], settings: Settings) -> tuple[int, ...]:
     """Return which turns before the last are embedded: the latest short ones, as far as there is room."""
     room = settings.context_chars
     places: list[int] = []
@@ -108,7 +106,7 @@ def _telling(said: Sequence[Message]) -> list[Message]:
     return [said[place] for place in telling_places(turns)]
 
 
-def _identity(message: Message, settings: "Settings") -> tuple[str, str, Mapping[str, Any]]:
+def _identity(message: Message, settings: Settings) -> tuple[str, str, Mapping[str, Any]]:
     content = message.content
     if message.role == SYSTEM:
         for ignored in settings.system_prompt_ignore:

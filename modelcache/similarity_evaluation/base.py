@@ -1,13 +1,11 @@
 """What every evaluation promises: a candidate's rank, and whether that is near enough."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from modelcache.records.entry import Candidate
 from modelcache.records.question import Question
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 
 class SimilarityEvaluation(ABC):
@@ -20,7 +18,7 @@ class SimilarityEvaluation(ABC):
     """Of another package's evaluation: a frozen dataclass of its settings (``modelcache.own_settings``)."""
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "SimilarityEvaluation":
+    def from_settings(cls, settings: Settings) -> "SimilarityEvaluation":
         return cls()
 
     @abstractmethod

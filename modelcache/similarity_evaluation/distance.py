@@ -1,13 +1,9 @@
 """Rank by the squared L2 distance of the two normalised embeddings, as ModelCache does."""
 
-from typing import TYPE_CHECKING
-
 from modelcache.records.entry import Candidate
 from modelcache.records.question import Question
+from modelcache.settings import Settings
 from modelcache.similarity_evaluation.base import SimilarityEvaluation
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
 
 
 class DistanceEvaluation(SimilarityEvaluation):
@@ -21,7 +17,7 @@ class DistanceEvaluation(SimilarityEvaluation):
         self.highest = 1.0 if positive else maximum
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "DistanceEvaluation":
+    def from_settings(cls, settings: Settings) -> "DistanceEvaluation":
         return cls(settings.distance_max, settings.distance_positive)
 
     def rank(self, question: Question, candidate: Candidate) -> float:

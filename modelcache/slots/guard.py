@@ -1,15 +1,12 @@
 """Tell two questions apart that differ in a slot."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+from modelcache.settings import Settings
 from modelcache.slots.comparing import differences
 from modelcache.slots.reading import Reader
 from modelcache.slots.record import Slots
 from modelcache.slots.tables import Tables, load_tables
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
 
 # Short texts are remembered with their slots: popular entries are compared again and again.
 REMEMBERED_TEXTS = 2048
@@ -26,7 +23,7 @@ class SlotGuard:
         self._remembering = lru_cache(REMEMBERED_TEXTS)(self._reader.read)
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "SlotGuard":
+    def from_settings(cls, settings: Settings) -> "SlotGuard":
         """Read the tables; ConfigError says in one sentence what is wrong with them."""
         return cls(load_tables(settings.slot_tables) if settings.slot_guard else None)
 

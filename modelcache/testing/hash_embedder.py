@@ -2,15 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelcache.embedding.base import Embedder, Thresholds
 from modelcache.records.vectors import Embeddings, normalise_rows
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 NEAR = " (again)"
 
@@ -23,7 +20,7 @@ class HashEmbedder(Embedder):
     thresholds = Thresholds(short=0.9, long=0.95, context=0.9, answered=0.9)
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "HashEmbedder":
+    def from_settings(cls, settings: Settings) -> "HashEmbedder":
         return cls()
 
     def open(self) -> None:

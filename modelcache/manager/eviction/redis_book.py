@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -14,9 +14,7 @@ from redis.retry import Retry
 from modelcache.errors import ConfigError, StoreError
 from modelcache.manager.eviction.base import EntryKey, EvictionBook, recency
 from modelcache.manager.scalar_data.base import HitUse, RowUse, ScalarStore
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 PREFIX = "modelcache:book"
 FILL_ROWS = 5000
@@ -45,7 +43,7 @@ class RedisBook(EvictionBook):
         self._client = client
 
     @classmethod
-    def from_settings(cls, settings: "Settings", scalars: ScalarStore) -> "RedisBook":
+    def from_settings(cls, settings: Settings, scalars: ScalarStore) -> "RedisBook":
         """Build one on the server that ``redis_url`` names; it is reached at its first use."""
         client: Redis = Redis.from_url(
             settings.redis_url,

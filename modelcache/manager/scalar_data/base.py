@@ -4,14 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from modelcache.records.entry import CachedAnswer, NewAnswer
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 MAX_ID = 2**63 - 1
 
@@ -288,7 +286,7 @@ class ScalarStore(AnswerStore, ObservationStore, PolicyStore, LogStore):
     """Of another package's store: a frozen dataclass of its settings (``modelcache.own_settings``)."""
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "ScalarStore":
+    def from_settings(cls, settings: Settings) -> "ScalarStore":
         """Build one from the service's settings, opening nothing; every store that has a name does."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 import pymysql
@@ -48,9 +48,7 @@ from modelcache.manager.scalar_data.sql import (
 )
 from modelcache.manager.scalar_data.sql_answers import ANSWER_COLUMNS, INSERT_COLUMNS, WRITING
 from modelcache.manager.scalar_data.sql_storage import SqlStorage
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 T = TypeVar("T")
 
@@ -94,7 +92,7 @@ class MySQLStorage(SqlStorage):
         self._ids_are_consecutive = False
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "MySQLStorage":
+    def from_settings(cls, settings: Settings) -> "MySQLStorage":
         server = Server(
             settings.mysql_host,
             settings.mysql_port,

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from dbutils.pooled_db import PooledDB
 
@@ -16,9 +16,7 @@ from modelcache.manager.scalar_data.sql import Cursor, marks
 from modelcache.manager.scalar_data.sql_answers import INSERT_COLUMNS, LIVE
 from modelcache.manager.scalar_data.sql_storage import SqlStorage
 from modelcache.records.entry import NewAnswer
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 FILE_NAME = "modelcache.db"
 BUSY_SECONDS = 10.0
@@ -165,7 +163,7 @@ class SqliteStorage(SqlStorage):
         self._last_id = 0
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "SqliteStorage":
+    def from_settings(cls, settings: Settings) -> "SqliteStorage":
         return cls(settings.data_dir / FILE_NAME)
 
     def open(self) -> None:

@@ -3,13 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from modelcache.errors import VectorStoreError
 from modelcache.records.vectors import Embeddings, Ids
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class VectorStore(ABC):
     """Of another package's store: a frozen dataclass of its settings (``modelcache.own_settings``)."""
 
     @classmethod
-    def from_settings(cls, settings: "Settings", dimension: int) -> "VectorStore":
+    def from_settings(cls, settings: Settings, dimension: int) -> "VectorStore":
         """Build one for vectors of this dimension, opening nothing; every store that has a name does."""
         raise NotImplementedError
 

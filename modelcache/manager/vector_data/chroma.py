@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,9 +23,7 @@ from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.folder_lock import FolderLock
 from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.records.vectors import Embeddings, Ids
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 T = TypeVar("T")
 FOLDER_NAME = "chroma"
@@ -63,7 +61,7 @@ class ChromaStore(VectorStore):
         self._handles: dict[str, Collection] = {}
 
     @classmethod
-    def from_settings(cls, settings: "Settings", dimension: int) -> "ChromaStore":
+    def from_settings(cls, settings: Settings, dimension: int) -> "ChromaStore":
         folder = settings.data_dir / FOLDER_NAME
         return cls(folder, dimension, url=settings.chroma_url, timeout=settings.store_timeout)
 

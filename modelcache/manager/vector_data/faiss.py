@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,7 @@ from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.manager.vector_data.local.collection import Collection
 from modelcache.manager.vector_data.local.upkeep import Upkeep
 from modelcache.records.vectors import Embeddings, Ids
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +51,7 @@ class FaissStore(VectorStore):
         self._upkeep: Upkeep | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings", dimension: int) -> "FaissStore":
+    def from_settings(cls, settings: Settings, dimension: int) -> "FaissStore":
         folder = settings.data_dir / FOLDER_NAME
         return cls(folder, dimension, settings.faiss_index_from, settings.faiss_memory_mb)
 

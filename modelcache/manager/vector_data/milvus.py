@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pymilvus import MilvusClient
@@ -38,9 +38,7 @@ from modelcache.manager.vector_data.milvus_errors import (
     without_secret,
 )
 from modelcache.records.vectors import Embeddings, Ids
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 PARTITION_PATTERN = re.compile(r"[0-9a-f]{40}")
 MAX_HITS = 16_384
@@ -90,7 +88,7 @@ class MilvusStore(VectorStore):
         self._turn: AbstractContextManager[object] = threading.RLock() if self._is_lite else nullcontext()
 
     @classmethod
-    def from_settings(cls, settings: "Settings", dimension: int) -> "MilvusStore":
+    def from_settings(cls, settings: Settings, dimension: int) -> "MilvusStore":
         return cls(
             settings.milvus_uri,
             dimension,

@@ -8,7 +8,7 @@ found at once, while keys that were there before it are read in the background.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -27,9 +27,7 @@ from redis.retry import Retry
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.records.vectors import Embeddings, Ids
-
-if TYPE_CHECKING:
-    from modelcache.settings import Settings
+from modelcache.settings import Settings
 
 # Enough to make round trips cheap, few enough that an HNSW index takes them within the time limit.
 ADD_CHUNK = 200
@@ -67,7 +65,7 @@ class RedisStore(VectorStore):
         self._client: Redis | None = None
 
     @classmethod
-    def from_settings(cls, settings: "Settings", dimension: int) -> "RedisStore":
+    def from_settings(cls, settings: Settings, dimension: int) -> "RedisStore":
         index: list[str | int] = [settings.redis_index]
         if settings.redis_index == "HNSW":
             index += ["M", settings.redis_hnsw_m]
