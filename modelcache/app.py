@@ -30,15 +30,16 @@ def create_app(
     *,
     embedder: Embedder | None = None,
     open_now: bool = True,
+    processes: int = 1,
 ) -> Flask:
     """Build the service: stores opened, embedder loaded. ``get_service(app).close()`` ends it.
 
     With ``open_now=False`` nothing is opened, and requests get 503 until ``get_service(app).open()``
-    has returned. Raises ConfigError.
+    has returned. ``processes`` serve together, this one among them. Raises ConfigError.
     """
     if not isinstance(settings, Settings):
         settings = make_settings(settings or {})
-    service = Service(settings, embedder)
+    service = Service(settings, embedder, processes)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[EXTENSION] = service
@@ -65,7 +66,7 @@ def _add_routes(app: Flask, service: Service) -> None:
             body = _read_body(service.settings.max_body_bytes)
         except BodyError as exc:
             return _json(reply.error("query", exc.code("query"), exc.public), 200)
-        return _json(*adapter.handle(service, body))
+        return _json(*adapter.handle(service, body, request.headers.get("Authorization", "")))
 
     @app.get("/welcome")
     def welcome() -> str:
@@ -140,15 +141,16 @@ class _Shortcut:
             or any(self._hooks)
         ):
             return self._inner(environ, start_response)
-        body, status = adapter.handle(self._service, environ["wsgi.input"].read(int(length)))
-        data = _encode(body)
-        headers = [("Content-Type", JSON), ("Content-Length", str(len(data)))]
+        body = environ["wsgi.input"].read(int(length))
+        said, status, further = adapter.handle(self._service, body, environ.get("HTTP_AUTHORIZATION", ""))
+        data = _encode(said)
+        headers = [("Content-Type", JSON), ("Content-Length", str(len(data))), *further.items()]
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return [data]
 
 
-def _json(body: Mapping[str, Any], status: int) -> Response:
-    return Response(_encode(body), status, content_type=JSON)
+def _json(body: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(_encode(body), status, headers=headers, content_type=JSON)
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from modelcache.access.gate import Gate
 from modelcache.admission import Admission
 from modelcache.background import BackgroundWriter, Sweeper
 from modelcache.decision.factory import make_judge, open_confidence
@@ -130,8 +131,10 @@ def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:
 class Service:
     """A cache that may still be starting, or draining, or closed."""
 
-    def __init__(self, settings: Settings, embedder: Embedder | None = None) -> None:
+    def __init__(self, settings: Settings, embedder: Embedder | None = None, processes: int = 1) -> None:
+        """``processes`` serve together, this one among them."""
         self.settings = settings
+        self.gate = Gate(settings.keys_file, processes)
         self._embedder = embedder
         self._cache: Cache | None = None
         self._draining = False
@@ -152,6 +155,7 @@ class Service:
         """Open the cache; harmless when repeated."""
         with self._lock:
             if self._cache is None:
+                self.gate.open()
                 self._cache = Cache.open(self.settings, self._embedder)
 
     def drain(self) -> None:

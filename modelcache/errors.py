@@ -3,6 +3,7 @@
 ModelCacheError
 ├── ConfigError            the service refuses to start; the message is for its operator
 ├── RequestError           the client's mistake; the message names the field
+│   ├── UnauthorizedError  401, ForbiddenError 403, TooManyError 429, as the HTTP status
 │   ├── BodyError          101
 │   ├── RequestTypeError   102
 │   ├── FieldError         103
@@ -48,6 +49,11 @@ class ModelCacheError(Exception):
         """What a client may read."""
         return str(self)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the HTTP reply says beside it."""
+        return {}
+
 
 class ConfigError(ModelCacheError):
     """A setting, a weights file or a data folder that the service cannot start with."""
@@ -57,6 +63,36 @@ class ConfigError(ModelCacheError):
 
 class RequestError(ModelCacheError):
     """A request that is refused before anything was read or written."""
+
+
+class UnauthorizedError(RequestError):
+    """No key, or none that is valid."""
+
+    codes = dict.fromkeys(UNEXPECTED_CODES, 401)
+    http_status = 401
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class ForbiddenError(RequestError):
+    """A key that may not do this."""
+
+    codes = dict.fromkeys(UNEXPECTED_CODES, 403)
+    http_status = 403
+
+
+class TooManyError(RequestError):
+    """A key that has asked too much in this minute."""
+
+    codes = dict.fromkeys(UNEXPECTED_CODES, 429)
+    http_status = 429
+
+    def __init__(self, message: str, retry_after: str) -> None:
+        super().__init__(message)
+        self._retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": self._retry_after}
 
 
 class BodyError(RequestError):

@@ -62,6 +62,14 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    keys_file: Path | None = Field(
+        None,
+        description="file of the keys that callers need, as `modelcache keys create` writes it; empty: "
+        "anybody may ask, which is refused on an address that other machines reach",
+    )
+    allow_anonymous: bool = Field(
+        False, description="let anybody ask who reaches the port, on any address, without keys"
+    )
     threads: int = Field(16, ge=1, le=512, description="requests a process answers at the same time")
     workers: int = Field(
         2, ge=1, le=128, description="processes of flask4modelcache.py; the demo is always one"

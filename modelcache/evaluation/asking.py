@@ -140,7 +140,7 @@ class Asker:
         return ids
 
     def post(self, body: Json) -> Json:
-        reply, _ = adapter.handle(self._service, json.dumps(body).encode())
+        reply, *_ = adapter.handle(self._service, json.dumps(body).encode())
         if reply["errorCode"]:
             raise ModelCacheError(f"the service replied: {reply['errorDesc']}")
         return reply

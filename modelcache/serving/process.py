@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from flask import Flask
 
+from modelcache.access.gate import check_door
 from modelcache.app import create_app, get_service
 from modelcache.core import Service
 from modelcache.errors import ConfigError, ModelCacheError
@@ -49,6 +50,7 @@ def serve(app: Flask, settings: Settings) -> NoReturn:
 
     Raises ConfigError, instead of ending it, where it cannot listen or open.
     """
+    check_door(settings)
     listener = listen(settings.host, settings.port)
     stop = Stop()
     announce(listener)

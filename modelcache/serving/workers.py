@@ -16,6 +16,7 @@ from time import monotonic
 from flask import Flask
 
 from modelcache import logs
+from modelcache.access.gate import check_door
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ModelCacheError
 from modelcache.failing import say_why_not
@@ -52,6 +53,7 @@ def main(profile: str) -> int:
             raise ConfigError(
                 f"vector store {settings.vector_store!r} belongs to one process: set MODELCACHE_WORKERS=1"
             )
+        check_door(settings)
         listener = listen(settings.host, settings.port)
     except ModelCacheError as exc:
         say_why_not(exc)
@@ -119,7 +121,7 @@ class Workers:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         Thread(target=self._end_with_parent, args=(stop,), daemon=True).start()
         try:
-            app = create_app(load_settings(self._profile), open_now=False)
+            app = create_app(load_settings(self._profile), open_now=False, processes=self._settings.workers)
             serve_on(self._listener, app, self._settings, stop, partial(opened.send, True), is_first)
         except ModelCacheError as exc:
             say_why_not(exc)
