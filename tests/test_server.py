@@ -89,7 +89,7 @@ def test_sigint_stops_it_too(tmp_path: Path) -> None:
         ({"MODELCACHE_EMBEDDER": "word2vec"}, "unknown embedder 'word2vec'"),
         ({"MODELCACHE_EVALUATION": "guess"}, "unknown evaluation 'guess'"),
         ({"MODELCACHE_EMBEDDER": "remote", "MODELCACHE_REMOTE_MODEL": "m"}, "remote_url"),
-        ({"MODELCACHE_HOST": "256.0.0.1"}, "cannot listen"),
+        ({"MODELCACHE_HOST": "256.0.0.1", "MODELCACHE_ALLOW_ANONYMOUS": "true"}, "cannot listen"),
         ({"MODELCACHE_DATA_DIR": "/proc/no/such/folder"}, "/proc/no/such/folder"),
     ],
 )
