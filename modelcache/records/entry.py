@@ -26,6 +26,8 @@ class NewAnswer:
     tags: tuple[str, ...] = ()
     scope: Mapping[str, Any] = field(default_factory=dict)
     """The keys of the scope besides the model, by which entries can be removed."""
+    scope_keys: tuple[str, ...] = ()
+    """The same as hashes, where only these are known."""
     metadata: str | None = None
     """JSON of the client's own, which a hit brings back; None: none was given."""
 
@@ -47,6 +49,26 @@ class CachedAnswer:
     """1 where the store has observations of the entry, otherwise 0."""
     embedding: bytes = b""
     """As it was inserted; only ``get_live`` reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """A live row with all that goes with it."""
+
+    id: int
+    model: str
+    partition: str
+    fingerprint: str
+    question: str
+    answer: str
+    embedder: str
+    embedding: bytes | None
+    expires_at: float | None
+    metadata: str | None
+    hit_count: int
+    last_used_at: float
+    tags: tuple[str, ...] = ()
+    scope_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,23 @@ class ScalarStoreContract(ObservationStoreContract):
         assert sorted(store.get_live(ids, NOW)) == ids[2:]
         assert store.delete_tagged(mine, ["user", "Anne", ""]) == 0
 
+    def test_entries_are_read_page_by_page(self, store: ScalarStore) -> None:
+        told = answer("a", metadata="{}", tags=("red", "blue"), scope={"user": "anne"}, expires_at=FAR_FUTURE)
+        ids = put(store, told, answer("b"), answer("c", expires_at=NOW - 1), answer("d", embedding=None))
+        put(store, answer("a", model="n"))
+        mine = model_key("m")
+        first, second = store.entries(mine, 0, 2, NOW)
+        assert [one.id for one in store.entries(mine, second.id, 10, NOW)] == [ids[3]]
+        assert store.entries(mine, ids[3], 10, NOW) == []
+        assert (first.model, first.question, first.answer) == ("m", "a", told.answer)
+        assert (first.partition, first.fingerprint) == (told.partition, told.fingerprint)
+        assert (first.embedder, first.embedding, first.metadata) == ("hash-v1", EMBEDDING, "{}")
+        assert (first.expires_at, first.hit_count) == (FAR_FUTURE, 0)
+        assert (set(first.tags), len(first.scope_keys)) == ({"red", "blue"}, 1)
+        store.delete(mine, [ids[0]])
+        put(store, answer("a", scope_keys=first.scope_keys))
+        assert store.delete_scoped(mine, {"user": "anne"}) == 1
+
     def test_deleting_by_tag(self, store: ScalarStore) -> None:
         ids = put(
             store,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from modelcache.records.entry import CachedAnswer, NewAnswer
+from modelcache.records.entry import CachedAnswer, NewAnswer, StoredEntry
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
 from modelcache.settings import Settings
@@ -175,6 +175,10 @@ class AnswerStore(ABC):
     @abstractmethod
     def count(self, model_key: str) -> int:
         """Return how many rows of this model are LIVE."""
+
+    @abstractmethod
+    def entries(self, model_key: str, after: int, limit: int, now: float) -> list[StoredEntry]:
+        """Return a model's live rows with an id over ``after``, by id, at most ``limit`` of them."""
 
     @abstractmethod
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:

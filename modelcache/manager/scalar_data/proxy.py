@@ -12,7 +12,7 @@ from modelcache.manager.scalar_data.base import (
     ScalarStore,
     StoredEmbedding,
 )
-from modelcache.records.entry import CachedAnswer, NewAnswer
+from modelcache.records.entry import CachedAnswer, NewAnswer, StoredEntry
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
 
@@ -99,6 +99,9 @@ class ScalarStoreProxy(ScalarStore):
 
     def count(self, model_key: str) -> int:
         return self.through(self.proxied.count, model_key)
+
+    def entries(self, model_key: str, after: int, limit: int, now: float) -> list[StoredEntry]:
+        return self.through(self.proxied.entries, model_key, after, limit, now)
 
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
         return self.through(self.proxied.embedded_ids, model_key, embedder)

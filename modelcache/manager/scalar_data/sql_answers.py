@@ -292,6 +292,7 @@ class SqlAnswers(SqlDatabase, AnswerStore):
             for id_, new in zip(ids, answers, strict=True)
             for name, value in new.scope.items()
         ]
+        tags += [(id_, key, "") for id_, new in zip(ids, answers, strict=True) for key in new.scope_keys]
         if tags:
             cursor.executemany(
                 "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags

@@ -3,12 +3,13 @@
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.sql import repeated, repeated_unless_done
 from modelcache.manager.scalar_data.sql_answers import LIVE, WRITING, SqlAnswers
+from modelcache.manager.scalar_data.sql_entries import SqlEntries
 from modelcache.manager.scalar_data.sql_log import SqlLog
 from modelcache.manager.scalar_data.sql_observations import SqlObservations
 from modelcache.manager.scalar_data.sql_policies import SqlPolicies
 
 
-class SqlStorage(SqlAnswers, SqlObservations, SqlPolicies, SqlLog, ScalarStore):
+class SqlStorage(SqlAnswers, SqlEntries, SqlObservations, SqlPolicies, SqlLog, ScalarStore):
     """A dialect adds its connection, its schema, and the few statements that differ."""
 
     @repeated

@@ -1,0 +1,1 @@
+"""What an operator does with the entries: export and import."""
