@@ -60,17 +60,19 @@ class Lookup:
         top_k: int | None = None,
         *,
         unsure: bool = False,
+        exact_only: bool = False,
     ) -> Found:
         """Return the entry of an equal question, or the surest one over the threshold that no rule refuses.
 
         ``threshold`` (0..1) takes the place of the configured or calibrated one, ``top_k`` that of the
         setting. ``unsure`` finds entries under the threshold of all as well, for modes that learn from them.
+        ``exact_only`` looks for the entry of an equal question and no further.
         Raises EmbeddingError and StoreError.
         """
         exact = self._data_manager.find_exact(question.fingerprint)
         if exact is not None:
             return Found(exact, exact=True, likeness=EQUAL)
-        if not (self._judge.searches and self.compares(question)):
+        if exact_only or not (self._judge.searches and self.compares(question)):
             return Found()
         if threshold is None:
             threshold = 0.0 if unsure else self.threshold(question)

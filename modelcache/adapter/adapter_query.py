@@ -5,15 +5,11 @@ from time import perf_counter, time
 from modelcache.adapter import reply
 from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import QueryRequest
+from modelcache.answering import log, look_up
 from modelcache.core import Cache
-from modelcache.errors import BlacklistError, ModelCacheError
-from modelcache.learning.policy import OFF, SERVE
+from modelcache.errors import BlacklistError
 from modelcache.processor.pre import make_question
 from modelcache.records.found import Found
-from modelcache.records.log_line import LogLine
-from modelcache.records.question import Question
-
-LOGGED_UNEXPECTED = 202
 
 
 def answer(cache: Cache, asked: QueryRequest) -> Reply:
@@ -22,51 +18,17 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
     messages = [message.to_message() for message in asked.query]
     question = make_question(asked.scope.model, asked.scope.keys, messages, cache.settings)
     found, served = Found(), False
-    code, description = LOGGED_UNEXPECTED, ""
+    error: Exception | None = None
     try:
         if question.model in cache.settings.model_blacklist:
             raise BlacklistError(f"model: {question.model} in blacklist")
-        found, served = _look_up(cache, question, asked)
-        code, description = 0, f"veto: {found.veto}" if found.veto else ""
-    except ModelCacheError as exc:
-        code, description = exc.code("query"), exc.public
+        found, served = look_up(cache, question, asked.threshold, asked.top_k)
+        if served and found.entry is not None:
+            cache.writer.hit(found.entry, time())
+    except Exception as exc:
+        error = exc
         raise
     finally:
         seconds = perf_counter() - started
-        if cache.settings.query_log:
-            cache.writer.log(_log_line(question, found, served, seconds, code, description))
+        log(cache, question, found, served, seconds, error)
     return reply.queried(found, served, seconds)
-
-
-def _look_up(cache: Cache, question: Question, asked: QueryRequest) -> tuple[Found, bool]:
-    """Return what was found, and whether the model's mode serves it."""
-    policy = cache.learner.policy(question.model_key)
-    if policy.mode == OFF:
-        return Found(), False
-    if policy.mode == SERVE:
-        found = cache.lookup.find(question, asked.threshold, asked.top_k)
-        served = found.entry is not None
-    else:
-        found = cache.lookup.find(question, asked.threshold, asked.top_k, unsure=True)
-        served = cache.learner.serves(question, found, policy)
-    if served and found.entry is not None:
-        cache.writer.hit(found.entry, time())
-    return found, served
-
-
-def _log_line(
-    question: Question, found: Found, served: bool, seconds: float, code: int, description: str
-) -> LogLine:
-    entry = found.entry if served else None
-    return LogLine(
-        created_at=time(),
-        error_code=code,
-        error_desc=description,
-        cache_hit=entry is not None,
-        delta_time=seconds,
-        model=question.model,
-        model_key=question.model_key,
-        query=question.dialogue,
-        hit_query="" if entry is None else entry.question,
-        answer="" if entry is None else entry.answer,
-    )

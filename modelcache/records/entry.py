@@ -22,6 +22,8 @@ class NewAnswer:
     expires_at: float | None = None
     """Seconds since the epoch; None: never."""
     tags: tuple[str, ...] = ()
+    envelope: str = ""
+    """What an API keeps beside the answer, as it reads it; "" for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pymysql
@@ -262,7 +263,7 @@ class MySQLStoreContract(ScalarStoreContract):
         store.open()
         [id_] = put(store, answer("q"))
         store.close()
-        for table in mysql_schema.ADDED_TABLES[2]:
+        for table in chain.from_iterable(mysql_schema.ADDED_TABLES.values()):
             server.execute(f"DROP TABLE {table}", database=database)
         server.execute("UPDATE modelcache_schema SET version = 1", database=database)
         store = make(database)

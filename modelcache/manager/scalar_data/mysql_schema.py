@@ -10,10 +10,11 @@ from modelcache.errors import ConfigError
 from modelcache.manager.scalar_data.sql import Cursor
 
 SCHEMA_FILE = "create_table.sql"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # For each later version, the tables that it added, or what else brings the version before to it.
 ADDED_TABLES: dict[int, tuple[str, ...]] = {
-    2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally")
+    2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
+    3: ("modelcache_envelope",),
 }
 MIGRATIONS: dict[int, tuple[str, ...]] = {}
 # Changing the columns of a large table takes long, and other processes wait for it.

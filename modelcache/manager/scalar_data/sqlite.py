@@ -133,6 +133,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE modelcache_envelope (
+            answer_id INTEGER PRIMARY KEY NOT NULL,
+            envelope TEXT NOT NULL
+        )
+        """,
+    ),
 )
 
 
