@@ -111,6 +111,24 @@ class Lookup:
             candidate = Candidate(entry, similarity)
         return Rated(self._judge.judge(question, [candidate])[0].confidence, embedding)
 
+    def would_answer(self, question: Question, other: Question, threshold: float | None = None) -> bool:
+        """Tell whether an entry of the other question, of one partition, would answer this one."""
+        if not (self._judge.searches and self.compares(question) and self.compares(other)):
+            return False
+        if threshold is None:
+            threshold = self.threshold(question)
+        embedding, context = self._embedded(question, urgent=True)
+        others, others_context = self._embedded(other, urgent=True)
+        alike: tuple[float, ...] = ()
+        if context is not None and others_context is not None and len(context) == len(others_context):
+            alike = tuple((others_context * context).sum(axis=1).tolist())
+        entry = CachedAnswer(
+            0, other.model_key, other.partition, other.fingerprint, other.dialogue, "", 0, None
+        )
+        candidate = Candidate(entry, float(others @ embedding), alike)
+        verdict, _ = self.judge_nearest_first(question, embedding, [candidate], threshold, threshold)
+        return verdict.chosen is not None
+
     def compares(self, question: Question) -> bool:
         """Tell whether the question is short enough to be compared by meaning."""
         return len(question.text) <= min(self._settings.max_embed_chars, self._gathering.max_chars)

@@ -12,9 +12,11 @@ PACKAGE = "modelcache"
 GROUND = {"errors", "hashing"}
 STORAGE = {"manager"}
 JUDGEMENT = {"slots", "similarity_evaluation", "decision", "language"}
-APIS = {"adapter", "app", "serving", "cli"}
+APIS = {"adapter", "gateway", "app", "serving", "cli"}
 OFFLINE = {"calibration", "evaluation", "training", "model_building"}
-ABOVE_LOOKUP = APIS | OFFLINE | {"core"}
+# What the APIs have in common, above the look-up.
+COMMON = {"answering", "telling"}
+ABOVE_LOOKUP = APIS | OFFLINE | COMMON | {"core"}
 
 ALLOWED = {
     "errors": set[str](),
@@ -27,8 +29,10 @@ FORBIDDEN = {
     "manager": JUDGEMENT | ABOVE_LOOKUP | {"lookup", "learning", "embedding"},
     "learning": ABOVE_LOOKUP | {"lookup"},
     "lookup": ABOVE_LOOKUP,
-    "core": APIS | OFFLINE,
-    "adapter": {"app", "serving", "cli"} | OFFLINE,
+    "core": APIS | OFFLINE | COMMON,
+    **dict.fromkeys(COMMON, APIS | OFFLINE),
+    "adapter": {"gateway", "app", "serving", "cli"} | OFFLINE,
+    "gateway": {"adapter", "app", "serving", "cli"} | OFFLINE,
     "app": {"serving", "cli"} | OFFLINE,
 }
 
