@@ -31,7 +31,8 @@ class GatewayClient:
 
     def post(self, body: Any, headers: Mapping[str, str] | None = None, path: str = CHAT) -> TestResponse:
         sent = headers_of(self.key) if self.key else {}
-        return self.http.post(path, json=body, headers=sent | dict(headers or {}))
+        # Buffered, as a client of one's own would have read and closed it.
+        return self.http.post(path, json=body, headers=sent | dict(headers or {}), buffered=True)
 
     def ask(self, text: str, headers: Mapping[str, str] | None = None, **more: Any) -> TestResponse:
         return self.post(chat_body(text, **more), headers)

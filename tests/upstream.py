@@ -57,8 +57,7 @@ class Upstream:
         self.script = Script()
         self.left = threading.Event()
         """Set once somebody has gone away in a stream."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"upstream": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"upstream": self}))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def __enter__(self) -> "Upstream":
@@ -104,6 +103,14 @@ class Upstream:
             yield chunk({}, self.script.finish_reason)
         if (body.get("stream_options") or {}).get("include_usage"):
             yield head | {"choices": [], "usage": dict(USAGE)}
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -41,7 +41,11 @@ class GatewayApp:
             finish: Callable[[WSGIApplication], None] = detach()
             threads.run(partial(finish, partial(_send_later, partial(self._unfailing, reply))))
             return []
-        return _Leaving(_send(self._waited(reply), start_response), threads.leave)
+        waited = self._waited(reply)
+        if isinstance(waited.body, bytes):
+            threads.leave()
+            return _send(waited, start_response)
+        return _Leaving(_send(waited, start_response), threads.leave)
 
     def _begin(self, environ: WSGIEnvironment) -> HttpReply | Later:
         length = int(environ.get("CONTENT_LENGTH") or 0)
