@@ -152,7 +152,7 @@ class Gateway:
             return self._landed(asked, flight) or self._ask_alone(asked)
         ticket = Ticket(self._flights, flight)
         try:
-            reply = self._after_another(asked, question, flight) or self._by_others(asked, question, ticket)
+            reply = self._after_another(asked, question, ticket) or self._by_others(asked, question, ticket)
             if reply is not None:
                 ticket.over()
                 return reply
@@ -170,17 +170,18 @@ class Gateway:
         asked.told.kept_at = time()
         return _reply_of(asked, flight.completion, self.settings)
 
-    def _after_another(self, asked: Asked, question: Question, flight: Flight) -> HttpReply | None:
+    def _after_another(self, asked: Asked, question: Question, ticket: Ticket) -> HttpReply | None:
         """Wait for a question in flight whose answer would be served, and look up again."""
         if asked.control.mode != "semantic":
             return None
-        near = self._flights.near(flight, partial(self._store.would_answer, asked, question))
+        near = self._flights.near(ticket.flight, partial(self._store.would_answer, asked, question))
         if near is None:
             return None
         near.landed.wait(self.settings.single_flight_seconds)
         looked = self._looked_up(asked)
-        if looked is None or looked.kept is None:
+        if looked is None or looked.kept is None or looked.found.entry is None:
             return None
+        ticket.landed(looked.kept.completion, looked.found.entry.id)
         return _hit(asked, looked, looked.kept, self.settings)
 
     def _by_others(self, asked: Asked, question: Question, ticket: Ticket) -> HttpReply | None:
@@ -198,6 +199,7 @@ class Gateway:
             return None
         if entry is None or kept is None:
             return None
+        ticket.landed(kept.completion, entry.id)
         asked.told.status, asked.told.collapsed, asked.told.entry_id = HIT, True, entry.id
         asked.told.kept_at, asked.told.expires_at = kept.kept_at, entry.expires_at
         return _reply_of(asked, kept.completion, self.settings)
