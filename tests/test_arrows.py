@@ -12,7 +12,7 @@ PACKAGE = "modelcache"
 GROUND = {"errors", "hashing"}
 STORAGE = {"manager"}
 JUDGEMENT = {"slots", "similarity_evaluation", "decision", "language"}
-APIS = {"adapter", "gateway", "app", "serving", "cli"}
+APIS = {"adapter", "gateway", "app", "serving", "cli", "client"}
 OFFLINE = {"calibration", "evaluation", "training", "model_building"}
 # What the APIs have in common, above the look-up.
 COMMON = {"answering", "telling"}
@@ -72,3 +72,7 @@ def test_no_part_knows_those_above_it(part: str) -> None:
 def test_nothing_under_the_look_up_knows_flask() -> None:
     under = JUDGEMENT | STORAGE | {"records", "embedding", "processor", "learning", "lookup", "core"}
     assert not {path for part in under for path, name in imported(part) if name in ("flask", "werkzeug")}
+
+
+def test_the_client_knows_nothing_of_the_service() -> None:
+    assert not {(path, name) for path, name in imported("client") if name in own_parts() - {"client"}}
