@@ -55,6 +55,8 @@ class Upstream:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.script = Script()
+        self.choose: Callable[[], Script] = lambda: self.script
+        """Says how the next chat request is answered."""
         self.left = threading.Event()
         """Set once somebody has gone away in a stream."""
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"upstream": self}))
@@ -70,23 +72,25 @@ class Upstream:
         self._server.shutdown()
         self._server.server_close()
 
-    def completion(self, body: Json) -> Json:
+    def completion(self, body: Json, script: Script | None = None) -> Json:
         """Return what a call without streaming is answered."""
-        message = {"role": "assistant", "content": self.script.text(body), "refusal": None}
-        choice = {"index": 0, "message": message | self.script.message, "logprobs": None}
+        script = script or self.script
+        message = {"role": "assistant", "content": script.text(body), "refusal": None}
+        choice = {"index": 0, "message": message | script.message, "logprobs": None}
         return {
             "id": f"chatcmpl-{len(self.calls)}",
             "object": "chat.completion",
             "created": 1_700_000_000,
             "model": MODEL,
             "system_fingerprint": "fp_1",
-            "choices": [choice | {"finish_reason": self.script.finish_reason}],
+            "choices": [choice | {"finish_reason": script.finish_reason}],
             "usage": dict(USAGE),
         }
 
-    def chunks(self, body: Json) -> Iterator[Json]:
+    def chunks(self, body: Json, script: Script | None = None) -> Iterator[Json]:
         """Give what a stream is made of."""
-        whole = self.completion(body)
+        script = script or self.script
+        whole = self.completion(body, script)
         head = {name: whole[name] for name in ("id", "created", "model", "system_fingerprint")}
         head["object"] = "chat.completion.chunk"
         message = dict(whole["choices"][0]["message"])
@@ -99,8 +103,8 @@ class Upstream:
         yield chunk(message | {"content": ""})
         for start in range(0, len(text), 4):
             yield chunk({"content": text[start : start + 4]})
-        if self.script.fault != "no-finish":
-            yield chunk({}, self.script.finish_reason)
+        if script.fault != "no-finish":
+            yield chunk({}, script.finish_reason)
         if (body.get("stream_options") or {}).get("include_usage"):
             yield head | {"choices": [], "usage": dict(USAGE)}
 
@@ -115,6 +119,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     upstream: Upstream
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -126,14 +131,14 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _answer(self) -> None:
-        upstream, script = self.upstream, self.upstream.script
+        upstream = self.upstream
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         upstream.calls.append(Call(self.command, self.path, headers, body))
         if self.path != "/v1/chat/completions":
             self._send(200, {"path": self.path, "echo": body.decode()})
             return
-        fields = json.loads(body)
+        fields, script = json.loads(body), upstream.choose()
         if script.fault == "drop":
             self.close_connection = True
         elif script.status != 200:
@@ -142,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(fields, script)
         else:
             time.sleep(script.seconds)
-            self._send(200, upstream.completion(fields), script.fault)
+            self._send(200, upstream.completion(fields, script), script.fault)
 
     def _send(self, status: int, fields: Json, fault: str = "") -> None:
         body = json.dumps(fields).encode()
@@ -164,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        chunks = self.upstream.chunks(fields)
+        chunks = self.upstream.chunks(fields, script)
         events = [f"data: {json.dumps(chunk)}{script.separator}" for chunk in chunks]
         try:
             for number, event in enumerate(events):
