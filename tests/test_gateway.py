@@ -331,6 +331,18 @@ def test_everything_else_is_passed_through(app: Flask, upstream: Upstream) -> No
     assert "x-modelcache" not in reply.headers
 
 
+@pytest.mark.parametrize("path", ["/v1/../admin", "/v1/%2e%2e/admin", "/v1/a/../../admin", "/v1/./models"])
+def test_no_path_leads_out_of_the_server_behind(app: Flask, upstream: Upstream, path: str) -> None:
+    reply = app.test_client().get(path, headers=headers_of())
+    assert (reply.status_code, reply.json and reply.json["error"]["code"]) == (400, "invalid_path")
+    assert not upstream.calls
+
+
+def test_a_path_goes_through_encoded(app: Flask, upstream: Upstream) -> None:
+    app.test_client().get("/v1/models/%E6%A8%A1%20%25%3F:b?x=%2F", headers=headers_of())
+    assert upstream.calls[0].path == "/v1/models/%E6%A8%A1%20%25%3F:b?x=%2F"
+
+
 def test_there_is_no_gateway_without_a_server_behind(make_app: AppFactory) -> None:
     assert make_app().test_client().post(CHAT, json=chat_body("q")).status_code == 404
 

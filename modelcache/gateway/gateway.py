@@ -21,7 +21,7 @@ from modelcache.gateway.control import ControlError
 from modelcache.gateway.entry import Kept
 from modelcache.gateway.feedback import answer_feedback
 from modelcache.gateway.flight import Flight, Flights, StoreFlights, Ticket
-from modelcache.gateway.headers import HIT
+from modelcache.gateway.headers import HIT, passed
 from modelcache.gateway.messages import (
     EVENT_STREAM,
     HttpReply,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DOTS = frozenset({".", ".."})
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 
 
@@ -72,6 +73,9 @@ class Gateway:
 
     def answer(self, request: HttpRequest) -> HttpReply | Later:
         """Return the reply where the cache has it, otherwise what waits for the server behind."""
+        if DOTS & set(request.path.split("/")):
+            # They would lead out of what is under the address of the server behind.
+            return error_reply(400, "the path has . or .. in it", "invalid_path")
         try:
             if (request.method, request.path) == ("POST", CHAT):
                 return self._chat(request)
@@ -213,7 +217,8 @@ class Gateway:
                 is_read = sent.status == 200 and not sent.is_encoded
                 streams = is_read and sent.content_type.startswith(EVENT_STREAM)
                 if streams:
-                    headers = [*sent.headers(), *asked.told.headers()]
+                    # An error may have to be added to it.
+                    headers = passed(sent.headers(), ("content-length",)) + asked.told.headers()
                     return HttpReply(200, headers, self._tee(asked, sent, ticket))
                 body = sent.read()
             finally:

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import httpx2
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ROOT = "/v1"
 CONNECT_SECONDS = 5.0
+PLAIN_IN_PATHS = "/:@!$&'()*+,;=~"
 OWN_PREFIX = "x-modelcache"
 # What speaks to this cache, not to the server behind.
 OWN_HEADERS = frozenset({"cache-control"})
@@ -95,7 +97,8 @@ class Upstream:
 
         ``to_read``: the reply is to be read here as well, so that it must not be compressed.
         """
-        url = self._url + request.path.removeprefix(ROOT) + (f"?{request.query}" if request.query else "")
+        path = quote(request.path.removeprefix(ROOT), safe=PLAIN_IN_PATHS)
+        url = self._url + path + (f"?{request.query}" if request.query else "")
         client = self._opened()
         with _translated():
             built = httpx2.Request(

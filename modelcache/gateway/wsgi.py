@@ -122,7 +122,8 @@ def _request_of(environ: WSGIEnvironment, length: int) -> HttpRequest:
         headers.append(("content-type", environ["CONTENT_TYPE"]))
     return HttpRequest(
         method=environ["REQUEST_METHOD"],
-        path=environ["PATH_INFO"],
+        # WSGI has the bytes of a path as Latin-1.
+        path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
         query=environ.get("QUERY_STRING", ""),
         headers=tuple(headers),
         body=environ["wsgi.input"].read(length) if length else b"",
