@@ -17,6 +17,7 @@ from modelcache.core import Service
 from modelcache.embedding.base import Embedder
 from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, ModelCacheError
 from modelcache.gateway.messages import DETACH
+from modelcache.langcache import routes as langcache
 from modelcache.registry import Registry
 from modelcache.settings import Settings, make_settings
 
@@ -50,6 +51,8 @@ def create_app(
     app.extensions[EXTENSION] = service
 
     _add_routes(app, service)
+    if settings.langcache:
+        app.register_blueprint(langcache.blueprint(service))
     gateway: WSGIApplication | None = None
     if settings.upstream_url:
         gateway = PARTS.load("gateway").of(service)
@@ -137,6 +140,7 @@ class _Shortcut:
         if (
             self._gateway is not None
             and environ["PATH_INFO"].startswith(GATEWAY_PATH)
+            and not (self._service.settings.langcache and environ["PATH_INFO"].startswith(langcache.PREFIX))
             and environ["REQUEST_METHOD"] in GATEWAY_METHODS
             and not any(self._hooks)
         ):

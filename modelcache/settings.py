@@ -368,6 +368,12 @@ class Settings(BaseModel):
         "process or another; after that it goes on by itself; 0: does not wait",
     )
 
+    langcache: bool = Field(
+        False,
+        description="serve the REST API of Redis LangCache under `/v1/caches/`; callers with different keys "
+        "share nothing",
+    )
+
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         min_length=1,
