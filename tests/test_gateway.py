@@ -1,5 +1,6 @@
 """The OpenAI-compatible endpoint, in front of a server of our own that speaks HTTP."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -350,6 +351,17 @@ def test_there_is_no_gateway_without_a_server_behind(make_app: AppFactory) -> No
 def test_an_address_that_is_none_is_refused_at_the_start(make_app: AppFactory) -> None:
     with pytest.raises(ConfigError, match="upstream_url"):
         make_app(upstream_url="api.openai.com")
+
+
+def test_a_package_that_is_not_installed_is_told_at_the_start(
+    make_app: AppFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("wsgi", "gateway", "upstream"):
+        monkeypatch.delitem(sys.modules, f"modelcache.gateway.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    assert make_app().test_client().get("/health").status_code == 200
+    with pytest.raises(ConfigError, match="'httpx2', which is not installed; to install it: pip install"):
+        make_app(upstream_url="http://127.0.0.1:9/v1")
 
 
 def test_a_body_that_is_too_large_is_refused_in_openais_shape(
