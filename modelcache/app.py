@@ -1,10 +1,11 @@
 """The HTTP side: routes, and the rendering of every error outside a request's own reply."""
 
+import io
 import json
 import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import orjson
@@ -16,12 +17,19 @@ from modelcache.adapter.packing import PACKINGS, unpacked
 from modelcache.core import Service
 from modelcache.embedding.base import Embedder
 from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, BodyError, ModelCacheError
+from modelcache.gateway.messages import DETACH
+from modelcache.langcache import routes as langcache
+from modelcache.registry import Registry
 from modelcache.settings import Settings, make_settings
 
 logger = logging.getLogger(__name__)
 
 EXTENSION = "modelcache"
 PATH = "/modelcache"
+GATEWAY_PATH = "/v1/"
+GATEWAY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# Loaded only where there is a server behind, since it wants a package more.
+PARTS: Registry[Any] = Registry("part", {"gateway": "modelcache.gateway.wsgi:GatewayApp"})
 JSON = "application/json; charset=utf-8"
 
 
@@ -45,8 +53,14 @@ def create_app(
     app.extensions[EXTENSION] = service
 
     _add_routes(app, service)
+    if settings.langcache:
+        app.register_blueprint(langcache.blueprint(service))
+    gateway: WSGIApplication | None = None
+    if settings.upstream_url:
+        gateway = PARTS.load("gateway").of(service)
+        _add_gateway(app, gateway, settings.gateway_max_body_bytes)
     _add_error_handlers(app)
-    app.wsgi_app = _Shortcut(service, app)  # type: ignore[method-assign]
+    app.wsgi_app = _Shortcut(service, app, gateway)  # type: ignore[method-assign]
     if open_now:
         service.open()
     return app
@@ -100,6 +114,18 @@ def _read_body(most: int) -> bytes:
     return data
 
 
+def _add_gateway(app: Flask, gateway: WSGIApplication, most_bytes: int) -> None:
+    @app.route(f"{GATEWAY_PATH}<path:rest>", methods=GATEWAY_METHODS, provide_automatic_options=False)
+    def through_gateway(rest: str) -> Response:
+        # Flask knows nothing of requests that wait elsewhere.
+        environ = {name: value for name, value in request.environ.items() if name != DETACH}
+        if (request.content_length or 0) <= most_bytes:
+            request.max_content_length = most_bytes
+            body = request.get_data()
+            environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        return cast(Response, Response.from_app(gateway, environ))
+
+
 def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(exc: HTTPException) -> Response:
@@ -118,20 +144,29 @@ def _add_error_handlers(app: Flask) -> None:
 
 
 class _Shortcut:
-    """Hands a plain request to the adapter as its route does, without the rest of Flask.
+    """Hands a plain request to the adapter or the gateway as its route does, without the rest of Flask.
 
     Matching, contexts, signals and response objects take longer than finding an equal question. What the
     route may refuse, such as a body that is too large, is left to it; so is everything once the app has
     hooks of somebody's own, such as a check of keys.
     """
 
-    def __init__(self, service: Service, app: Flask) -> None:
+    def __init__(self, service: Service, app: Flask, gateway: WSGIApplication | None) -> None:
         self._service = service
+        self._gateway = gateway
         self._inner: WSGIApplication = app.wsgi_app
         self._hooks = (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or ""
+        if (
+            self._gateway is not None
+            and environ["PATH_INFO"].startswith(GATEWAY_PATH)
+            and not (self._service.settings.langcache and environ["PATH_INFO"].startswith(langcache.PREFIX))
+            and environ["REQUEST_METHOD"] in GATEWAY_METHODS
+            and not any(self._hooks)
+        ):
+            return self._gateway(environ, start_response)
         if (
             environ["PATH_INFO"] != PATH
             or environ["REQUEST_METHOD"] != "POST"

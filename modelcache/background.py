@@ -206,5 +206,6 @@ class Sweeper:
             self._data_manager.reconcile_all()
             self._next_reconcile = monotonic() + self._reconcile_interval
         if monotonic() >= self._next_trim:
+            self._data_manager.scalars.trim_leases(time() - LEASE_SECONDS)
             self._data_manager.scalars.trim_log(time() - self._log_days * DAY_SECONDS)
             self._next_trim = monotonic() + TRIM_EVERY_SECONDS

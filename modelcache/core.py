@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -139,6 +140,7 @@ class Service:
         self._cache: Cache | None = None
         self._draining = False
         self._lock = threading.Lock()
+        self._beside = ExitStack()
 
     @property
     def cache(self) -> Cache:
@@ -146,6 +148,14 @@ class Service:
         if self._cache is None:
             raise UnavailableError("the service is closed" if self._draining else "the service is starting")
         return self._cache
+
+    @property
+    def is_open(self) -> bool:
+        return self._cache is not None
+
+    def closes_with(self, close: Callable[[], None]) -> None:
+        """Have something that uses the cache closed before it."""
+        self._beside.callback(close)
 
     @property
     def draining(self) -> bool:
@@ -166,6 +176,7 @@ class Service:
         """Close the cache; harmless when repeated."""
         with self._lock:
             self._draining = True
+            self._beside.close()
             cache, self._cache = self._cache, None
             if cache is not None:
                 cache.close()

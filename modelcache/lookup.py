@@ -60,17 +60,19 @@ class Lookup:
         top_k: int | None = None,
         *,
         unsure: bool = False,
+        exact_only: bool = False,
     ) -> Found:
         """Return the entry of an equal question, or the surest one over the threshold that no rule refuses.
 
         ``threshold`` (0..1) takes the place of the configured or calibrated one, ``top_k`` that of the
         setting. ``unsure`` finds entries under the threshold of all as well, for modes that learn from them.
+        ``exact_only`` looks for the entry of an equal question and no further.
         Raises EmbeddingError and StoreError.
         """
         exact = self._data_manager.find_exact(question.fingerprint)
         if exact is not None:
             return Found(exact, exact=True, likeness=EQUAL)
-        if not (self._judge.searches and self.compares(question)):
+        if exact_only or not (self._judge.searches and self.compares(question)):
             return Found()
         if threshold is None:
             threshold = 0.0 if unsure else self.threshold(question)
@@ -108,6 +110,24 @@ class Lookup:
             similarity = float(from_bytes(stored[0].embedding)[: len(embedding)] @ embedding)
             candidate = Candidate(entry, similarity)
         return Rated(self._judge.judge(question, [candidate])[0].confidence, embedding)
+
+    def would_answer(self, question: Question, other: Question, threshold: float | None = None) -> bool:
+        """Tell whether an entry of the other question, of one partition, would answer this one."""
+        if not (self._judge.searches and self.compares(question) and self.compares(other)):
+            return False
+        if threshold is None:
+            threshold = self.threshold(question)
+        embedding, context = self._embedded(question, urgent=True)
+        others, others_context = self._embedded(other, urgent=True)
+        alike: tuple[float, ...] = ()
+        if context is not None and others_context is not None and len(context) == len(others_context):
+            alike = tuple((others_context * context).sum(axis=1).tolist())
+        entry = CachedAnswer(
+            0, other.model_key, other.partition, other.fingerprint, other.dialogue, "", 0, None
+        )
+        candidate = Candidate(entry, float(others @ embedding), alike)
+        verdict, _ = self.judge_nearest_first(question, embedding, [candidate], threshold, threshold)
+        return verdict.chosen is not None
 
     def compares(self, question: Question) -> bool:
         """Tell whether the question is compared by meaning: it is a user's, and short enough."""

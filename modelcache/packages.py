@@ -23,6 +23,7 @@ class Source(NamedTuple):
 SOURCES: Mapping[str, Source] = {
     "chromadb": Source("chroma", TESTS),
     "grpc": Source("milvus", PRODUCTION),
+    "httpx2": Source("gateway", PRODUCTION),
     "matplotlib": Source("calibrate", CALIBRATE),
     "milvus_lite": Source("milvus", PRODUCTION),
     "onnx": Source("build", CALIBRATE),

@@ -358,6 +358,69 @@ class Settings(BaseModel):
         (), description="models that are neither answered nor stored, separated by commas"
     )
 
+    upstream_url: str = Field(
+        "",
+        description="what `base_url` of OpenAI clients was until now, for example https://api.openai.com/v1: "
+        "requests to `/v1/` are answered from the cache, and from there otherwise; empty: no gateway",
+    )
+    upstream_api_key: SecretStr = Field(
+        SecretStr(""),
+        description="key sent there in place of the caller's; empty: the caller's is sent on; never logged",
+    )
+    upstream_timeout: Seconds = Field(
+        600.0, description="seconds that the server there may take to answer, and between parts of a stream"
+    )
+    lookup_deadline_ms: float = Field(
+        150.0,
+        gt=0,
+        le=60_000,
+        description="milliseconds that the gateway waits for the cache; after that the request goes on to "
+        "the server behind it",
+    )
+    gateway_tenant: str = Field(
+        "key",
+        pattern=r"^(key|shared|header:[A-Za-z0-9-]+)$",
+        description="whose entries a request may use: `key`, those of callers with the same key; "
+        "`header:NAME`, of those with the same value of this header, which the caller must not be able to "
+        "choose; `shared`, everybody's",
+    )
+    gateway_ttl: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="seconds for which the gateway keeps an answer; a request may ask for less; empty: "
+        "without end",
+    )
+    gateway_threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="requests of a process that wait for the server behind the gateway at the same time, "
+        "live streams among them; more get 429",
+    )
+    gateway_max_body_bytes: int = Field(
+        33_554_432, ge=1024, description="a larger request body to the gateway is refused with 413"
+    )
+    gateway_abandoned: Literal["finish", "cut"] = Field(
+        "finish",
+        description="what becomes of a stream whose caller goes away: `finish` reads and keeps the answer, "
+        "`cut` drops it",
+    )
+    hit_usage: Literal["original", "zero"] = Field(
+        "original",
+        description="`usage` of an answer from the gateway's cache: what it cost when it was made "
+        "(`original`), or `zero`",
+    )
+    single_flight_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        30.0,
+        description="seconds that a request waits for the answer to an equal one that is under way, in this "
+        "process or another; after that it goes on by itself; 0: does not wait",
+    )
+
+    langcache: bool = Field(
+        False,
+        description="serve the REST API of Redis LangCache under `/v1/caches/`; callers with different keys "
+        "share nothing",
+    )
+
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         min_length=1,

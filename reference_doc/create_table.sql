@@ -47,6 +47,13 @@ CREATE TABLE IF NOT EXISTS modelcache_answer_tag (
     KEY idx_tag_answer (answer_id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
+-- What the gateway keeps beside an answer, as JSON: the completion that the answer is the text of.
+CREATE TABLE IF NOT EXISTS modelcache_envelope (
+    answer_id BIGINT NOT NULL,
+    envelope MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (answer_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
 -- One row for each query, written in the background; cut at 10,000 characters a text.
 CREATE TABLE IF NOT EXISTS modelcache_query_log (
     id BIGINT NOT NULL AUTO_INCREMENT,

@@ -12,9 +12,11 @@ PACKAGE = "modelcache"
 GROUND = {"errors", "hashing"}
 STORAGE = {"manager"}
 JUDGEMENT = {"slots", "similarity_evaluation", "decision", "language"}
-APIS = {"adapter", "app", "serving", "cli"}
+APIS = {"adapter", "gateway", "langcache", "app", "serving", "cli", "client"}
 OFFLINE = {"calibration", "evaluation", "training", "model_building"}
-ABOVE_LOOKUP = APIS | OFFLINE | {"core"}
+# What the APIs have in common, above the look-up.
+COMMON = {"answering", "telling"}
+ABOVE_LOOKUP = APIS | OFFLINE | COMMON | {"core"}
 
 ALLOWED = {
     "errors": set[str](),
@@ -27,8 +29,11 @@ FORBIDDEN = {
     "manager": JUDGEMENT | ABOVE_LOOKUP | {"lookup", "learning", "embedding"},
     "learning": ABOVE_LOOKUP | {"lookup"},
     "lookup": ABOVE_LOOKUP,
-    "core": APIS | OFFLINE,
-    "adapter": {"app", "serving", "cli"} | OFFLINE,
+    "core": APIS | OFFLINE | COMMON,
+    **dict.fromkeys(COMMON, APIS | OFFLINE),
+    "adapter": {"gateway", "langcache", "app", "serving", "cli"} | OFFLINE,
+    "gateway": {"adapter", "langcache", "app", "serving", "cli"} | OFFLINE,
+    "langcache": {"adapter", "gateway", "app", "serving", "cli"} | OFFLINE,
     "app": {"serving", "cli"} | OFFLINE,
 }
 
@@ -79,3 +84,7 @@ def test_only_commands_show_progress() -> None:
 def test_nothing_under_the_look_up_knows_flask() -> None:
     under = JUDGEMENT | STORAGE | {"records", "embedding", "processor", "learning", "lookup", "core"}
     assert not {path for part in under for path, name in imported(part) if name in ("flask", "werkzeug")}
+
+
+def test_the_client_knows_nothing_of_the_service() -> None:
+    assert not {(path, name) for path, name in imported("client") if name in own_parts() - {"client"}}

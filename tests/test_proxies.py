@@ -34,7 +34,7 @@ NOTHING_TO_REMEMBER = {
     *("add", "discard", "discard_unfinished", "dead", "dead_counts", "purge"),
     # By id, of rows that are read from the store each time.
     *("get_live", "answers", "entries"),
-    *("probe", "keep_probe"),
+    *("probe", "keep_probe", "envelope", "release_lease", "trim_leases"),
     *("observations", "model_observations", "keep_lookups", "take_lookups", "trim_lookups"),
     *("add_tallies", "tallies", "set_policy", "policies", "take_lease", "write_log", "logged", "trim_log"),
 }

@@ -30,6 +30,8 @@ class NewAnswer:
     """The same as hashes, where only these are known."""
     metadata: str | None = None
     """JSON of the client's own, which a hit brings back; None: none was given."""
+    envelope: str = ""
+    """What an API keeps beside the answer, as it reads it; "" for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,15 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication
 
 import orjson
 
 from modelcache.adapter import reply
+from modelcache.app import GATEWAY_PATH
+from modelcache.gateway.messages import DETACH
 from modelcache.serving.http import LEFT, Connection, Scope, has_left
 
 logger = logging.getLogger(__name__)
@@ -26,11 +29,19 @@ CLOSE = ("Connection", "close")
 class Exchange:
     """Reads requests whole, up to a limit, has the app answer them, and sends the replies."""
 
-    def __init__(self, app: WSGIApplication, address: tuple[str, int], max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        address: tuple[str, int],
+        max_body_bytes: int,
+        max_gateway_bytes: int = 0,
+    ) -> None:
+        """Bodies to the gateway may have ``max_gateway_bytes``, if that is more."""
         self.draining = False
         """Whether replies tell the client to come back on another connection."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_gateway_bytes = max(max_body_bytes, max_gateway_bytes)
         self._environ: dict[str, Any] = {
             "REQUEST_METHOD": "",
             "SCRIPT_NAME": "",
@@ -52,7 +63,8 @@ class Exchange:
             return
         try:
             length, body = await self._read(scope, connection)
-            self._reply(self._make_environ(scope, headers, length, body), connection)
+            environ = self._make_environ(scope, headers, length, body)
+            self._reply(self._app, environ, connection)
         except LEFT:
             # While sending the request: there is nobody to answer.
             return
@@ -69,8 +81,9 @@ class Exchange:
         if told is None and not is_chunked:
             return 0, b""
         length = 0 if told is None or is_chunked else int(told)
-        most = READ_BEYOND_LIMIT * self._max_body_bytes
-        if length <= self._max_body_bytes and not is_chunked:
+        limit = self._max_gateway_bytes if scope.path.startswith(GATEWAY_PATH) else self._max_body_bytes
+        most = READ_BEYOND_LIMIT * limit
+        if length <= limit and not is_chunked:
             body = await connection()
             return len(body), body
         if length > most:
@@ -79,11 +92,11 @@ class Exchange:
         length = 0
         async for part in connection:
             length += len(part)
-            if length <= self._max_body_bytes:
+            if length <= limit:
                 parts.append(part)
             if length > most:
                 break
-        return length, b"".join(parts) if length <= self._max_body_bytes else b""
+        return length, b"".join(parts) if length <= limit else b""
 
     def _make_environ(
         self, scope: Scope, headers: list[tuple[str, str]], length: int, body: bytes
@@ -107,8 +120,15 @@ class Exchange:
         environ["CONTENT_LENGTH"] = str(length)
         return environ
 
-    def _reply(self, environ: dict[str, Any], connection: Connection) -> None:
+    def _reply(self, app: WSGIApplication, environ: dict[str, Any], connection: Connection) -> None:
+        """Have the app answer; it may detach the request, to answer it later on a thread of its own."""
         started: list[Any] = []
+        is_detached = False
+
+        def detach() -> Callable[[WSGIApplication], None]:
+            nonlocal is_detached
+            is_detached = True
+            return partial(self._reply_later, environ, connection)
 
         def start_response(
             status: str, headers: list[tuple[str, str]], exc_info: object = None, /
@@ -117,7 +137,10 @@ class Exchange:
             return _write
 
         start: StartResponse = start_response
-        parts = self._app(environ, start)
+        environ[DETACH] = detach
+        parts = app(environ, start)
+        if is_detached:
+            return
         try:
             # A list or a tuple is whole already; anything else is sent as it comes.
             body = b"".join(parts) if _is_whole(started[1]) else None
@@ -131,6 +154,14 @@ class Exchange:
             close: Callable[[], object] | None = getattr(parts, "close", None)
             if close is not None:
                 close()
+
+    def _reply_later(self, environ: dict[str, Any], connection: Connection, app: WSGIApplication) -> None:
+        """Answer a request that was detached; nothing is raised."""
+        try:
+            self._reply(app, environ, connection)
+        except Exception:
+            logger.exception("a request failed unexpectedly")
+            self._refuse(connection, 500, "Internal Server Error")
 
     def _refuse(self, connection: Connection, status: int, description: str) -> None:
         """Reply in the shape of every other error; nothing happens if the app has replied."""

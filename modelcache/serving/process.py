@@ -109,7 +109,9 @@ def serve_on(
     other processes that share the listener.
     """
     service = get_service(app)
-    exchange = Exchange(app, listener.getsockname()[:2], settings.max_body_bytes)
+    address = listener.getsockname()[:2]
+    larger = settings.gateway_max_body_bytes if settings.upstream_url else 0
+    exchange = Exchange(app, address, settings.max_body_bytes, larger)
     server = HttpServer(listener, exchange.answer, settings.threads, settings.read_timeout)
     if answers_while_opening:
         server.start()

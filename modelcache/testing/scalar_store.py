@@ -244,6 +244,26 @@ class ScalarStoreContract(ObservationStoreContract):
         assert sorted(store.embedded_ids(model_key("m"), "hash-v1")) == [writing, live]
         assert {row.id for row in store.embeddings([writing, live, deleted])} == {writing, live}
 
+    def test_a_released_lease_may_be_taken_at_once(self, store: ScalarStore) -> None:
+        assert store.take_lease("flight", "a", NOW, 10)
+        store.release_lease("flight", "b")
+        assert not store.take_lease("flight", "b", NOW, 10)
+        store.release_lease("flight", "a")
+        assert store.take_lease("flight", "b", NOW, 10)
+
+    def test_leases_that_are_over_are_forgotten(self, store: ScalarStore) -> None:
+        store.take_lease("over", "a", NOW, 10)
+        store.take_lease("held", "a", NOW, 20)
+        assert store.trim_leases(NOW + 15) == 1
+        assert not store.take_lease("held", "b", NOW + 15, 10)
+
+    def test_an_envelope_is_kept_until_its_row_is_purged(self, store: ScalarStore) -> None:
+        bare, wrapped = put(store, answer("a"), answer("b", envelope='{"é": "答"}'))
+        assert (store.envelope(bare), store.envelope(wrapped)) == ("", '{"é": "答"}')
+        store.delete(model_key("m"), [wrapped])
+        store.purge([wrapped])
+        assert store.envelope(wrapped) == ""
+
     def test_hits_add_up(self, store: ScalarStore) -> None:
         [id_] = put(store, answer("q"))
         store.record_hits({id_: HitUse(2, NOW), 10**6: HitUse(1, NOW)})

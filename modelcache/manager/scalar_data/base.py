@@ -126,6 +126,10 @@ class AnswerStore(ABC):
         """Return the live rows among ``ids``, in one read; absent ids are absent."""
 
     @abstractmethod
+    def envelope(self, id_: int) -> str:
+        """Return what an API keeps beside an entry's answer; "" where it keeps nothing."""
+
+    @abstractmethod
     def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
         """Return those of the rows that were not purged yet, whatever their state."""
 
@@ -166,7 +170,7 @@ class AnswerStore(ABC):
 
     @abstractmethod
     def purge(self, ids: Sequence[int]) -> None:
-        """Remove those of the rows that are soft-deleted, with their tags and observations."""
+        """Remove those of the rows that are soft-deleted, with their tags, envelopes and observations."""
 
     @abstractmethod
     def models(self) -> list[str]:
@@ -259,6 +263,14 @@ class PolicyStore(ABC):
 
         It keeps work that one process can do for all, such as a sweep, from being done by each.
         """
+
+    @abstractmethod
+    def release_lease(self, name: str, holder: str) -> None:
+        """Let another take this name at once, if this one holds it."""
+
+    @abstractmethod
+    def trim_leases(self, before: float) -> int:
+        """Forget the leases that ended before this time (epoch seconds) and return how many."""
 
 
 class LogStore(ABC):

@@ -14,7 +14,7 @@ SCHEMA_VERSION = 3
 # For each later version, the tables that it added, or what else brings the version before to it.
 ADDED_TABLES: dict[int, tuple[str, ...]] = {
     2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
-    3: ("modelcache_model_limit", "modelcache_probe"),
+    3: ("modelcache_envelope", "modelcache_model_limit", "modelcache_probe"),
 }
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     3: ("ALTER TABLE modelcache_llm_answer ADD COLUMN metadata MEDIUMTEXT AFTER expires_at",)

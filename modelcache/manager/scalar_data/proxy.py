@@ -133,6 +133,15 @@ class ScalarStoreProxy(ScalarStore):
     def tallies(self, model_key: str) -> list[Tally]:
         return self.through(self.proxied.tallies, model_key)
 
+    def envelope(self, id_: int) -> str:
+        return self.through(self.proxied.envelope, id_)
+
+    def release_lease(self, name: str, holder: str) -> None:
+        self.through(self.proxied.release_lease, name, holder)
+
+    def trim_leases(self, before: float) -> int:
+        return self.through(self.proxied.trim_leases, before)
+
     def probe(self, embedder: str) -> Probe | None:
         return self.through(self.proxied.probe, embedder)
 

@@ -31,7 +31,12 @@ from modelcache.records.entry import CachedAnswer, NewAnswer
 
 ANSWER_TYPE_TEXT = 0
 # What goes with an answer, itself last: table, and what names its rows.
-OF_AN_ANSWER = (("answer_tag", "answer_id"), ("observation", "answer_id"), ("llm_answer", "id"))
+OF_AN_ANSWER = (
+    ("answer_tag", "answer_id"),
+    ("envelope", "answer_id"),
+    ("observation", "answer_id"),
+    ("llm_answer", "id"),
+)
 
 # Told with each row, so that only entries of which something was observed need a further read.
 IS_OBSERVED = (
@@ -135,6 +140,13 @@ class SqlAnswers(SqlDatabase, AnswerStore):
                 )
                 found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
         return found
+
+    @repeated
+    def envelope(self, id_: int) -> str:
+        with self.reading() as cursor:
+            cursor.execute("SELECT envelope FROM modelcache_envelope WHERE answer_id = ?", (id_,))
+            row = cursor.fetchone()
+        return "" if row is None else str(row[0])
 
     @repeated
     def answers(self, ids: Sequence[int]) -> dict[int, CachedAnswer]:
@@ -275,7 +287,7 @@ class SqlAnswers(SqlDatabase, AnswerStore):
     def insert_in_states(
         self, cursor: Cursor, answers: Sequence[NewAnswer], states: Sequence[RowState]
     ) -> list[int]:
-        """Insert a row in its state for each answer, with its tags; returns the ids."""
+        """Insert a row in its state for each answer, with its tags and envelope; returns the ids."""
         now = time()
         created = sql_time(now)
         ids = self.insert_answers(
@@ -296,6 +308,11 @@ class SqlAnswers(SqlDatabase, AnswerStore):
         if tags:
             cursor.executemany(
                 "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags
+            )
+        envelopes = [(id_, new.envelope) for id_, new in zip(ids, answers, strict=True) if new.envelope]
+        if envelopes:
+            cursor.executemany(
+                "INSERT INTO modelcache_envelope (answer_id, envelope) VALUES (?, ?)", envelopes
             )
         return ids
 

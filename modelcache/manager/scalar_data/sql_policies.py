@@ -50,6 +50,17 @@ class SqlPolicies(SqlDatabase, PolicyStore):
             )
 
     @repeated
+    def release_lease(self, name: str, holder: str) -> None:
+        with self.writing() as cursor:
+            cursor.execute("DELETE FROM modelcache_lease WHERE name = ? AND holder = ?", (name, holder))
+
+    @repeated
+    def trim_leases(self, before: float) -> int:
+        with self.writing() as cursor:
+            cursor.execute("DELETE FROM modelcache_lease WHERE expires_at < ?", (before,))
+            return int(cursor.rowcount)
+
+    @repeated
     def set_policy(self, policy: ModelPolicy) -> None:
         with self.writing() as cursor:
             cursor.execute(

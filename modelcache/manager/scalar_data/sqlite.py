@@ -147,6 +147,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             embedding_data BLOB NOT NULL
         )
         """,
+        """
+        CREATE TABLE modelcache_envelope (
+            answer_id INTEGER PRIMARY KEY NOT NULL,
+            envelope TEXT NOT NULL
+        )
+        """,
     ),
 )
 

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible endpoint: answers from the cache, and from the server behind it otherwise."""

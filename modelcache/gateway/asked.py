@@ -1,0 +1,104 @@
+"""One chat request on its way through the gateway."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import orjson
+
+from modelcache.gateway.chat import BypassError, Chat, Form, read_chat, read_form
+from modelcache.gateway.control import Control, read_control
+from modelcache.gateway.headers import BYPASS, Told
+from modelcache.gateway.messages import HttpRequest
+from modelcache.hashing import digest
+from modelcache.processor.pre import make_question
+from modelcache.records.question import Question
+
+if TYPE_CHECKING:
+    from modelcache.settings import Settings
+
+SHARED = "shared"
+HEADER_RULE = "header:"
+# Where callers of different services put their key.
+KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+
+
+@dataclass(slots=True)
+class Asked:
+    """One chat request: what is asked, how, by whom, and what becomes of it."""
+
+    request: HttpRequest
+    body: bytes
+    """What is sent on."""
+    control: Control
+    form: Form
+    tenant: str = ""
+    question: Question | None = None
+    """None where the cache has no part in the request."""
+    told: Told = field(default_factory=lambda: Told(uuid4().hex))
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the answer may be kept."""
+        return self.question is not None and not self.control.no_store
+
+    def bypass(self, reason: str) -> None:
+        """Say that the cache was not looked into, and why."""
+        self.told.status = self.told.forwarded = BYPASS
+        self.told.reason = reason
+
+
+def read_asked(request: HttpRequest, settings: "Settings") -> Asked:
+    """Read a chat request. Raises ControlError for what is asked of the cache and not understood.
+
+    What else is wrong with it is left to the server behind.
+    """
+    fields = _object(request.body)
+    sent = request.body
+    if "cache" in fields:
+        sent = orjson.dumps({name: value for name, value in fields.items() if name != "cache"})
+    asked = Asked(request, sent, read_control(request, fields.get("cache")), read_form(fields))
+    try:
+        chat = read_chat(fields)
+        if chat.model in settings.model_blacklist:
+            raise BypassError("blacklist")
+        if asked.control.mode == "off":
+            raise BypassError("off")
+        asked.tenant = tenant_of(request, settings.gateway_tenant)
+        asked.question = make_question(
+            chat.model, scope_of(chat, asked.tenant, asked.control), chat.messages, settings
+        )
+    except BypassError as exc:
+        asked.bypass(exc.reason)
+    return asked
+
+
+def scope_of(chat: Chat, tenant: str, control: Control) -> dict[str, str | int | float | bool]:
+    """Return what must be equal, beside model and messages, for an answer to be reusable.
+
+    A namespace parts the entries of a tenant, and reaches no others.
+    """
+    return {"tenant": tenant, "terms": chat.terms, "namespace": control.namespace}
+
+
+def tenant_of(request: HttpRequest, rule: str) -> str:
+    """Return whose entries a request may use: a hash of the caller's key, or what the operator's rule says.
+
+    Raises BypassError for a caller who cannot be told from others.
+    """
+    if rule == SHARED:
+        return digest("tenant", SHARED)
+    names = (rule.removeprefix(HEADER_RULE),) if rule.startswith(HEADER_RULE) else KEY_HEADERS
+    keys = [(name, request.header(name)) for name in names]
+    if not any(key for _, key in keys):
+        raise BypassError("no-tenant")
+    return digest("tenant", *keys)
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}

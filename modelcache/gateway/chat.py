@@ -1,0 +1,153 @@
+"""A chat request as the cache sees it: what is asked, under which terms, and why not, where it cannot be."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelcache.hashing import digest
+from modelcache.records.dialogue import SYSTEM, Message
+
+MAX_MODEL_CHARS = 256
+MAX_NESTING = 32
+USER = "user"
+# Roles that models read as they read a system prompt.
+SYSTEM_ROLES = frozenset({SYSTEM, "developer"})
+# What changes nothing that is said.
+NOT_ASKED = frozenset(
+    {
+        *("model", "messages", "cache", "stream", "stream_options"),
+        *("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+        *("service_tier", "store"),
+    }
+)
+# No cached answer can stand for what these ask for.
+NOT_CACHED = ("logprobs", "top_logprobs", "audio", "web_search_options", "prediction", "store")
+UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+# Fields of an answer that clients send back with the conversation, and that change nothing when empty.
+EMPTY: tuple[Any, ...] = (None, [], {}, "")
+
+
+class BypassError(Exception):
+    """The request cannot be answered from the cache, nor its answer be kept; tells why in a word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What is asked, and under which terms."""
+
+    model: str
+    messages: tuple[Message, ...]
+    terms: str
+    """Hash of everything else in the body that can change the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the caller wants the answer sent."""
+
+    stream: bool = False
+    include_usage: bool = False
+
+
+def read_form(body: Mapping[str, Any]) -> Form:
+    """Tell how the answer is to be sent."""
+    options = body.get("stream_options")
+    include_usage = isinstance(options, Mapping) and options.get("include_usage") is True
+    return Form(body.get("stream") is True, include_usage)
+
+
+def read_chat(body: Mapping[str, Any]) -> Chat:
+    """Return what is asked; BypassError where the cache has no part in it.
+
+    What is malformed is left to the server behind, which says so in its own words.
+    """
+    model, messages = body.get("model"), body.get("messages")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
+        raise BypassError("model")
+    if not isinstance(messages, list) or not messages:
+        raise BypassError("messages")
+    for name in NOT_CACHED:
+        if body.get(name):
+            raise BypassError(name.replace("_", "-"))
+    if body.get("n") not in (None, 1):
+        raise BypassError("n")
+    if body.get("modalities") not in (None, ["text"]):
+        raise BypassError("modalities")
+    if _is_deep(body):
+        raise BypassError("nesting")
+    said = tuple(_message(message) for message in messages)
+    if said[-1].role != USER or not _has_text(said[-1].content):
+        raise BypassError("tool-result" if said[-1].role in ("tool", "function") else "last-message")
+    terms = {name: plain(value) for name, value in body.items() if _is_asked(name, value)}
+    return Chat(model, said, digest("terms", terms))
+
+
+def _is_asked(name: str, value: Any) -> bool:
+    return name not in NOT_ASKED and value is not None and (name, value) not in (("n", 1),)
+
+
+def _message(message: Any) -> Message:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise BypassError("messages")
+    role = message["role"]
+    extra = {
+        name: plain(value)
+        for name, value in message.items()
+        if name not in ("role", "content") and value not in EMPTY
+    }
+    if role in SYSTEM_ROLES and role != SYSTEM:
+        extra["role"], role = role, SYSTEM
+    return Message(role, _text(message.get("content")), extra)
+
+
+def _text(content: Any) -> str:
+    """Join the parts of a content, all of which must be text."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Sequence):
+        raise BypassError("messages")
+    texts = []
+    for part in content:
+        if not isinstance(part, Mapping) or part.get("type") != "text":
+            raise BypassError("content-type")
+        if not isinstance(part.get("text"), str):
+            raise BypassError("messages")
+        texts.append(part["text"])
+    return "".join(texts)
+
+
+def plain(value: Any) -> Any:
+    """Hold 1 and 1.0 to be the same number, as JSON does, however deep they are."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def _has_text(text: str) -> bool:
+    return any(unicodedata.category(char) not in UNREADABLE for char in text)
+
+
+def _is_deep(value: Any) -> bool:
+    """Tell whether a value is nested so deep that reading it could exhaust the stack."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
