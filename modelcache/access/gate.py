@@ -34,6 +34,11 @@ class Caller:
         """The key's name, "" for anybody."""
         return "" if self._key is None else self._key.name
 
+    def allow(self, role: str, model: str = "") -> None:
+        """Return if the caller has this role, for this model where one is named: ForbiddenError otherwise."""
+        if self._key is not None and not self._key.may(role, model):
+            raise ForbiddenError(f"this key may not {role}" + (" for this model" if model else ""))
+
     def permit(self, role: str, model: str, *, size: int = 0, inserts: int = 0) -> None:
         """Return if the caller may do this now; ``size`` is the body's, in bytes.
 
@@ -41,8 +46,7 @@ class Caller:
         """
         if self._key is None:
             return
-        if not self._key.may(role, model):
-            raise ForbiddenError(f"this key may not {role} for this model")
+        self.allow(role, model)
         for name, amount in (("requests", 1), ("inserts", inserts), ("bytes", size)):
             quota = self._quotas.get(name)
             if quota is not None and amount and (wait := quota.take(amount)):

@@ -41,9 +41,9 @@ class Key(BaseModel):
     bytes_per_minute: int = Field(0, ge=0)
 
     def may(self, role: str, model: str) -> bool:
-        """Tell whether it has the role, or is an admin's, for this model."""
+        """Tell whether it has the role, or is an admin's, for this model; "" is none in particular."""
         has_role = role in self.roles or "admin" in self.roles
-        return has_role and any(fnmatchcase(model, pattern) for pattern in self.models)
+        return has_role and (not model or any(fnmatchcase(model, pattern) for pattern in self.models))
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import orjson
 
+from modelcache.gateway.access import KEY_HEADER
 from modelcache.gateway.chat import BypassError, Chat, Form, read_chat, read_form
 from modelcache.gateway.control import Control, read_control
 from modelcache.gateway.headers import BYPASS, Told
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SHARED = "shared"
 HEADER_RULE = "header:"
 # Where callers of different services put their key.
-KEY_HEADERS = ("authorization", "api-key", "x-api-key")
+KEY_HEADERS = ("authorization", "api-key", "x-api-key", KEY_HEADER)
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Asked:
     """What is sent on."""
     control: Control
     form: Form
+    model: str = ""
+    """As the body names it; "" where it names none."""
     tenant: str = ""
     question: Question | None = None
     """None where the cache has no part in the request."""
@@ -59,6 +62,7 @@ def read_asked(request: HttpRequest, settings: "Settings") -> Asked:
     if "cache" in fields:
         sent = orjson.dumps({name: value for name, value in fields.items() if name != "cache"})
     asked = Asked(request, sent, read_control(request, fields.get("cache")), read_form(fields))
+    asked.model = model if isinstance(model := fields.get("model"), str) else ""
     try:
         chat = read_chat(fields)
         if chat.model in settings.model_blacklist:

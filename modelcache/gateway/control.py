@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelcache.errors import FieldError
+from modelcache.gateway.access import KEY_HEADER
 from modelcache.gateway.messages import HttpRequest
 
 PREFIX = "x-modelcache-"
@@ -49,7 +50,7 @@ def read_control(request: HttpRequest, fields: object) -> Control:
     if directives := request.header("cache-control"):
         control = _read_directives(control, directives)
     for name, value in request.headers:
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name != KEY_HEADER:
             control = _read_header(control, name, value.strip())
     if fields is not None:
         control = _read_fields(control, fields)

@@ -6,8 +6,10 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING
 
+from modelcache.access.gate import READ, WRITE, Caller
 from modelcache.core import Service
-from modelcache.errors import ModelCacheError
+from modelcache.errors import ModelCacheError, RequestError
+from modelcache.gateway.access import admitted, permit_chat
 from modelcache.gateway.asked import Asked, read_asked
 from modelcache.gateway.completion import (
     NO_USAGE,
@@ -24,6 +26,7 @@ from modelcache.gateway.flight import Flight, Flights, StoreFlights, Ticket
 from modelcache.gateway.headers import HIT, passed
 from modelcache.gateway.messages import (
     EVENT_STREAM,
+    Headers,
     HttpReply,
     HttpRequest,
     Later,
@@ -44,6 +47,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DOTS = frozenset({".", ".."})
+CODES = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    403: "insufficient_permissions",
+    429: "rate_limit_exceeded",
+}
 CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
 
 
@@ -77,16 +86,21 @@ class Gateway:
             # They would lead out of what is under the address of the server behind.
             return error_reply(400, "the path has . or .. in it", "invalid_path")
         try:
+            caller = admitted(self._service, request)
             if (request.method, request.path) == ("POST", CHAT):
-                return self._chat(request)
+                return self._chat(request, caller)
+            caller.allow(WRITE if request.path == FEEDBACK else READ)
             if (request.method, request.path) == ("POST", FEEDBACK):
                 return answer_feedback(self._service, request)
         except ControlError as exc:
             return error_reply(400, str(exc), "invalid_cache_control", exc.param)
+        except RequestError as exc:
+            return error_reply(exc.http_status, exc.public, CODES[exc.http_status], headers=_named(exc))
         return partial(self._answered, partial(self._pass_on, request))
 
-    def _chat(self, request: HttpRequest) -> HttpReply | Later:
+    def _chat(self, request: HttpRequest, caller: Caller) -> HttpReply | Later:
         asked = read_asked(request, self.settings)
+        permit_chat(caller, asked.model, len(request.body))
         looked = self._looked_up(asked)
         if looked is not None and looked.kept is not None:
             return _hit(asked, looked, looked.kept, self.settings)
@@ -257,6 +271,10 @@ class Gateway:
         asked.told.stored, asked.told.entry_id = entry_id is not None, entry_id
         if ticket is not None:
             ticket.landed(completion, entry_id)
+
+
+def _named(exc: RequestError) -> Headers:
+    return [(name.lower(), value) for name, value in exc.headers.items()]
 
 
 def is_stale(asked: Asked, kept: Kept) -> bool:

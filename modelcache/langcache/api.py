@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from modelcache.access.gate import WRITE
 from modelcache.answering import Answered, keep, log, look_up
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
@@ -29,6 +30,8 @@ ID_DIGITS = 32
 TITLES = {
     400: ("/errors/invalid-data", "Invalid data"),
     401: ("/errors/authentication-failed", "Authentication failed"),
+    403: ("/errors/forbidden", "Forbidden"),
+    429: ("/errors/too-many-requests", "Too many requests"),
     404: ("/errors/resource-not-found", "Resource not found"),
     424: ("/errors/resource-unavailable", "Resource unavailable"),
     500: ("/errors/unexpected-error", "Unexpected error"),
@@ -70,16 +73,19 @@ class Caller:
         return tuple(self.tag({name: attributes[name] for name in some}) for some in chosen)
 
 
-def handle(service: Service, work: Callable[[Cache, Caller], Reply], cache_id: str, key: str) -> Reply:
-    """Do the work for the caller with this ``Authorization``; nothing is raised."""
+def handle(
+    service: Service, work: Callable[[Cache, Caller], Reply], role: str, cache_id: str, key: str
+) -> Reply:
+    """Do the work for the caller with this ``Authorization``, who needs the role; nothing is raised."""
     caller = Caller.of(cache_id, key)
     if caller is None:
         return problem(401, "Authorization: expected Bearer and a key")
     try:
+        service.gate.admit(key).permit(role, cache_id, inserts=int(role == WRITE))
         with one_request():
             return work(service.cache, caller)
     except RequestError as exc:
-        return problem(400, exc.public)
+        return problem(exc.http_status if exc.http_status in TITLES else 400, exc.public)
     except ModelCacheError as exc:
         if not isinstance(exc, UnavailableError):
             logger.warning("a request failed: %s", exc, exc_info=exc.__cause__ is not None)
