@@ -389,7 +389,7 @@ def test_hits_and_misses_are_in_the_query_log(app: Flask, gateway: GatewayClient
     gateway.ask("q" + NEAR)
     cache = get_service(app).cache
     cache.writer.flush()
-    with cache.data_manager.scalars.reading() as cursor:  # type: ignore[attr-defined]
+    with cache.data_manager.scalars.proxied.reading() as cursor:  # type: ignore[attr-defined]
         cursor.execute("SELECT cache_hit, query, answer FROM modelcache_query_log ORDER BY id")
         rows = cursor.fetchall()
     assert rows == [(0, "user###q", ""), (1, "user###q" + NEAR, "You asked: q")]

@@ -114,7 +114,7 @@ def test_nothing_truncated_or_failed_is_told_or_kept(
     assert outcomes["hit"] > REQUESTS / 10
     assert outcomes["bypass"] > 0
     assert outcomes["error in a stream"] > 0
-    with cache.data_manager.scalars.reading() as cursor:  # type: ignore[attr-defined]
+    with cache.data_manager.scalars.proxied.reading() as cursor:  # type: ignore[attr-defined]
         cursor.execute("SELECT question, answer FROM modelcache_llm_answer")
         rows = cursor.fetchall()
     assert rows

@@ -49,8 +49,8 @@ def test_a_stream_flows_as_the_server_behind_sends_it(service: RunningService, u
     started = monotonic()
     reply = ask(service, "a question", stream=True)
     at = [monotonic() - started for _ in reply.iter_lines()]
-    assert at[0] < 0.6
-    assert at[-1] > 1
+    # The first part is passed on long before the last one is sent.
+    assert at[0] < at[-1] / 2
 
 
 def test_the_body_of_a_stream_is_what_the_server_behind_sent(

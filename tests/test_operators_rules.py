@@ -38,7 +38,8 @@ def test_an_entry_has_the_time_to_live_of_its_insert_its_model_or_all(
     app = make_app(default_ttl=LIFE)
     client = client_of(app)
     now = 1_900_000_000.0
-    monkeypatch.setattr("modelcache.adapter.adapter_insert.time", lambda: now)
+    for module in ("answering", "adapter.adapter_insert"):
+        monkeypatch.setattr(f"modelcache.{module}.time", lambda: now)
     client.insert(("of all", "a"))
     assert client.register(ttl=LIFE / 2)["errorCode"] == 0
     client.insert(("of the model", "a"))
