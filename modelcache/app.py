@@ -18,6 +18,7 @@ from modelcache.core import Service
 from modelcache.embedding.base import Embedder
 from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, BodyError, ModelCacheError
 from modelcache.gateway.messages import DETACH
+from modelcache.gptcache import routes as gptcache
 from modelcache.langcache import routes as langcache
 from modelcache.registry import Registry
 from modelcache.settings import Settings, make_settings
@@ -55,6 +56,8 @@ def create_app(
     _add_routes(app, service)
     if settings.langcache:
         app.register_blueprint(langcache.blueprint(service))
+    if settings.gptcache_model:
+        app.register_blueprint(gptcache.blueprint(service))
     gateway: WSGIApplication | None = None
     if settings.upstream_url:
         gateway = PARTS.load("gateway").of(service)

@@ -421,6 +421,13 @@ class Settings(BaseModel):
         "share nothing",
     )
 
+    gptcache_model: str = Field(
+        "",
+        max_length=256,
+        description="model whose entries `/put`, `/get` and `/flush` are about, the routes of GPTCache's "
+        "server, which tell no callers apart; empty: no such routes",
+    )
+
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         min_length=1,

@@ -29,6 +29,7 @@ from tests.servers.mysql_protocol import MySQLProtocolServer
 
 TABLES = (
     *("modelcache_llm_answer", "modelcache_answer_tag", "modelcache_query_log", "modelcache_lease"),
+    "modelcache_envelope",
     *("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
 )
 NEXT_VERSION = SCHEMA_VERSION + 1

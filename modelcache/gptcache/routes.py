@@ -1,0 +1,116 @@
+"""``/put``, ``/get`` and ``/flush``, over one model."""
+
+import logging
+from collections.abc import Callable
+from time import perf_counter, time
+from typing import Annotated, Any
+
+import orjson
+from flask import Blueprint, Response, request
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from modelcache.answering import Answered, keep, log, look_up
+from modelcache.core import Cache, Service
+from modelcache.errors import UNEXPECTED_DESC, BodyError, FieldError, ModelCacheError, RequestError
+from modelcache.manager.patience import one_request
+from modelcache.processor.pre import make_question
+from modelcache.records.dialogue import Message
+from modelcache.records.question import Question
+
+logger = logging.getLogger(__name__)
+
+JSON = "application/json"
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is no valid Unicode text (it has half of a surrogate pair)") from None
+    return text
+
+
+def _readable(text: str) -> str:
+    if not text.strip():
+        raise ValueError("has no text")
+    return _encodable(text)
+
+
+class _Get(BaseModel):
+    prompt: Annotated[str, AfterValidator(_readable)]
+
+
+class _Put(_Get):
+    answer: Annotated[str, Field(min_length=1), AfterValidator(_encodable)]
+
+
+def blueprint(service: Service) -> Blueprint:
+    """Return the routes of a service; the setting ``gptcache_model`` names the model."""
+    routes = Blueprint("gptcache", __name__)
+    model = service.settings.gptcache_model
+
+    def answer(work: Callable[[Cache, bytes], Any]) -> Response:
+        try:
+            with one_request():
+                status, body = 200, work(service.cache, request.get_data())
+        except RequestError as exc:
+            status, body = 422, {"detail": exc.public}
+        except ModelCacheError as exc:
+            logger.warning("a request failed: %s", exc, exc_info=exc.__cause__ is not None)
+            status, body = 503, {"detail": exc.public}
+        except Exception:
+            logger.exception("a request failed unexpectedly")
+            status, body = 500, {"detail": UNEXPECTED_DESC}
+        return Response(orjson.dumps(body), status, content_type=JSON)
+
+    @routes.post("/put")
+    def put() -> Response:
+        return answer(lambda cache, body: _put(cache, model, _read(_Put, body)))
+
+    @routes.post("/get")
+    def get() -> Response:
+        return answer(lambda cache, body: _get(cache, model, _read(_Get, body)))
+
+    @routes.post("/flush")
+    def flush() -> Response:
+        return answer(lambda cache, body: _flush(cache, model))
+
+    return routes
+
+
+def _put(cache: Cache, model: str, asked: _Put) -> str:
+    keep(cache, model, [Answered(_question(cache, model, asked.prompt), asked.answer)])
+    return "successfully update the cache"
+
+
+def _get(cache: Cache, model: str, asked: _Get) -> dict[str, str | None]:
+    question = _question(cache, model, asked.prompt)
+    started = perf_counter()
+    found, served = look_up(cache, question)
+    if served and found.entry is not None:
+        cache.writer.hit(found.entry, time())
+    log(cache, question, found, served, perf_counter() - started, None)
+    answer = found.entry.answer if served and found.entry is not None else None
+    return {"prompt": asked.prompt, "answer": answer}
+
+
+def _flush(cache: Cache, model: str) -> str:
+    cache.data_manager.truncate(model)
+    return "successfully flush the cache"
+
+
+def _question(cache: Cache, model: str, prompt: str) -> Question:
+    return make_question(model, {}, [Message("user", prompt)], cache.settings)
+
+
+def _read(kind: type[Any], body: bytes) -> Any:
+    """Return the typed request. Raises BodyError, and FieldError, which names the field."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        if problem["type"] == "json_invalid":
+            raise BodyError("the body is not valid JSON in UTF-8") from exc
+        where = ".".join(map(str, problem["loc"]))
+        message = problem["msg"].removeprefix("Value error, ")
+        raise FieldError(f"{where}: {message}" if where else message) from exc
