@@ -101,3 +101,17 @@ def test_langcache_wants_a_key_of_ours(make_app: AppFactory, path: Path) -> None
     assert [status(reading, *one) for one in (found, stored)] == [200, 403]
     assert [status(writing, *one) for one in (found, stored)] == [403, 201]
     assert status(reading, *found, "another") == 403
+
+
+def test_gptcaches_routes_want_a_key_of_ours(make_app: AppFactory, path: Path) -> None:
+    reading = create_key(path, "reading", ["read"])
+    admin = create_key(path, "admin", ["admin"])
+    http = make_app(gptcache_model="g", keys_file=path).test_client()
+
+    def status(key: str, route: str) -> int:
+        headers = {"Authorization": f"Bearer {key}"}
+        return http.post(route, json={"prompt": "q", "answer": "a"}, headers=headers).status_code
+
+    assert [status("mc-wrong", route) for route in ("/put", "/get", "/flush")] == [401] * 3
+    assert [status(reading, route) for route in ("/put", "/get", "/flush")] == [403, 200, 403]
+    assert [status(admin, route) for route in ("/put", "/get", "/flush")] == [200] * 3

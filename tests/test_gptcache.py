@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 
 from modelcache.core import Cache
 from modelcache.errors import ScalarStoreError
+from modelcache.testing.hash_embedder import NEAR
 from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.hash_embedder import NEAR
 
 
 @pytest.fixture

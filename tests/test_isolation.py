@@ -338,4 +338,6 @@ def test_no_name_reaches_the_file_system_or_the_schema(app: Flask, client: Cache
         "modelcache_lookup",
         "modelcache_policy",
         "modelcache_tally",
+        "modelcache_model_limit",
+        "modelcache_probe",
     }

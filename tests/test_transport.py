@@ -91,7 +91,6 @@ def test_unknown_fields_of_messages_and_chat_info_are_ignored(client: CacheClien
     [
         ("GET", "/", 404),
         ("POST", "/", 404),
-        ("POST", "/modelcache/", 404),
         ("POST", "/ModelCache", 404),
         ("GET", "/modelcache", 405),
         ("PUT", "/modelcache", 405),

@@ -1,7 +1,7 @@
 """``/put``, ``/get`` and ``/flush``, over one model."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter, time
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ import orjson
 from flask import Blueprint, Response, request
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from modelcache.access.gate import ADMIN, READ, WRITE
 from modelcache.answering import Answered, keep, log, look_up
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, BodyError, FieldError, ModelCacheError, RequestError
@@ -49,31 +50,35 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("gptcache", __name__)
     model = service.settings.gptcache_model
 
-    def answer(work: Callable[[Cache, bytes], Any]) -> Response:
+    def answer(role: str, work: Callable[[Cache, bytes], Any]) -> Response:
+        headers: Mapping[str, str] = {}
         try:
+            caller = service.gate.admit(request.headers.get("Authorization", ""))
+            caller.permit(role, model, inserts=int(role == WRITE))
             with one_request():
                 status, body = 200, work(service.cache, request.get_data())
         except RequestError as exc:
-            status, body = 422, {"detail": exc.public}
+            status = 422 if exc.http_status == 200 else exc.http_status
+            body, headers = {"detail": exc.public}, exc.headers
         except ModelCacheError as exc:
             logger.warning("a request failed: %s", exc, exc_info=exc.__cause__ is not None)
             status, body = 503, {"detail": exc.public}
         except Exception:
             logger.exception("a request failed unexpectedly")
             status, body = 500, {"detail": UNEXPECTED_DESC}
-        return Response(orjson.dumps(body), status, content_type=JSON)
+        return Response(orjson.dumps(body), status, headers=headers, content_type=JSON)
 
     @routes.post("/put")
     def put() -> Response:
-        return answer(lambda cache, body: _put(cache, model, _read(_Put, body)))
+        return answer(WRITE, lambda cache, body: _put(cache, model, _read(_Put, body)))
 
     @routes.post("/get")
     def get() -> Response:
-        return answer(lambda cache, body: _get(cache, model, _read(_Get, body)))
+        return answer(READ, lambda cache, body: _get(cache, model, _read(_Get, body)))
 
     @routes.post("/flush")
     def flush() -> Response:
-        return answer(lambda cache, body: _flush(cache, model))
+        return answer(ADMIN, lambda cache, body: _flush(cache, model))
 
     return routes
 

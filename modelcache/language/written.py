@@ -66,11 +66,10 @@ def language_of(text: str, small_words: Mapping[str, Sequence[str]]) -> Language
 def _by_votes(script: str, text: str, small_words: Mapping[str, Sequence[str]]) -> Language:
     """Ask the small words, and the letters that few languages have; names in Latin letters are of none."""
     votes: dict[str, int] = {}
-    # An abbreviation is no small word.
+    # An abbreviation is no small word, unless all is in capitals.
     words = WORD.findall(text)
-    marks = {word.lower() for word in words if not word.isupper() or len(word) < 2} or set(
-        map(str.lower, words)
-    )
+    shouts = all(word.isupper() for word in words if len(word) > 1)
+    marks = {word.lower() for word in words if shouts or len(word) < 2 or not word.isupper()}
     if not text.isascii():
         marks.update([char for char in text.lower() if not char.isascii()])
     for mark in marks & small_words.keys():
