@@ -1,6 +1,6 @@
 """A stream on its way to the caller, which is read along to be kept once it is whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from modelcache.gateway.completion import DONE, event
 from modelcache.gateway.upstream import Sent, UpstreamError
@@ -55,6 +55,9 @@ class Tee:
             pass
         finally:
             self._end()
+            # They hold this, and what was read.
+            self._given.close()
+            self._source.close()
 
     def _end(self) -> None:
         if not self._is_over:
@@ -62,7 +65,7 @@ class Tee:
             self._sent.close()
             self._over()
 
-    def _parts(self) -> Iterator[bytes]:
+    def _parts(self) -> Generator[bytes, None, None]:
         for part in self._sent.parts():
             self._size += len(part)
             if self._size <= MOST_BYTES:
@@ -73,7 +76,7 @@ class Tee:
         if self._size <= MOST_BYTES:
             self._whole(b"".join(self._read))
 
-    def _events(self) -> Iterator[bytes]:
+    def _events(self) -> Generator[bytes, None, None]:
         begun = b""
         try:
             for part in self._source:

@@ -128,7 +128,8 @@ class Exchange:
         def detach() -> Callable[[WSGIApplication], None]:
             nonlocal is_detached
             is_detached = True
-            return partial(self._reply_later, environ, connection)
+            # A copy, since this one is still in use here when the other thread begins.
+            return partial(self._reply_later, environ.copy(), connection)
 
         def start_response(
             status: str, headers: list[tuple[str, str]], exc_info: object = None, /
@@ -138,7 +139,11 @@ class Exchange:
 
         start: StartResponse = start_response
         environ[DETACH] = detach
-        parts = app(environ, start)
+        try:
+            parts = app(environ, start)
+        finally:
+            # It holds the environ too: in a circle, a connection would outlive its reply.
+            del environ[DETACH]
         if is_detached:
             return
         try:
