@@ -54,6 +54,8 @@ class Line(BaseModel):
     scope_keys: list[str] = []
     """Hashes of the scope's keys and values."""
     metadata: dict[str, Any] | None = None
+    envelope: str = ""
+    """What an API keeps beside the answer, as it reads it."""
     embedder: str = ""
     embedding: str = ""
     """float32, little-endian, in Base64."""
@@ -140,6 +142,7 @@ def _line(entry: StoredEntry, embeddings: bool) -> str:
         tags=list(entry.tags),
         scope_keys=list(entry.scope_keys),
         metadata=None if entry.metadata is None else json.loads(entry.metadata),
+        envelope=entry.envelope,
         embedder=entry.embedder if embeddings else "",
         embedding=b64encode(entry.embedding).decode() if embeddings and entry.embedding else "",
     )
@@ -188,6 +191,7 @@ def _answer(line: Line) -> NewAnswer:
         tags=tuple(line.tags),
         scope_keys=tuple(line.scope_keys),
         metadata=None if line.metadata is None else json.dumps(line.metadata, ensure_ascii=False),
+        envelope=line.envelope,
     )
 
 

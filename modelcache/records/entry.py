@@ -71,6 +71,7 @@ class StoredEntry:
     last_used_at: float
     tags: tuple[str, ...] = ()
     scope_keys: tuple[str, ...] = ()
+    envelope: str = ""
 
 
 @dataclass(frozen=True, slots=True)

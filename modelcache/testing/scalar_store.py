@@ -159,7 +159,14 @@ class ScalarStoreContract(ObservationStoreContract):
         assert store.delete_tagged(mine, ["user", "Anne", ""]) == 0
 
     def test_entries_are_read_page_by_page(self, store: ScalarStore) -> None:
-        told = answer("a", metadata="{}", tags=("red", "blue"), scope={"user": "anne"}, expires_at=FAR_FUTURE)
+        told = answer(
+            "a",
+            metadata="{}",
+            tags=("red", "blue"),
+            scope={"user": "anne"},
+            expires_at=FAR_FUTURE,
+            envelope="whole",
+        )
         ids = put(store, told, answer("b"), answer("c", expires_at=NOW - 1), answer("d", embedding=None))
         put(store, answer("a", model="n"))
         mine = model_key("m")
@@ -169,7 +176,7 @@ class ScalarStoreContract(ObservationStoreContract):
         assert (first.model, first.question, first.answer) == ("m", "a", told.answer)
         assert (first.partition, first.fingerprint) == (told.partition, told.fingerprint)
         assert (first.embedder, first.embedding, first.metadata) == ("hash-v1", EMBEDDING, "{}")
-        assert (first.expires_at, first.hit_count) == (FAR_FUTURE, 0)
+        assert (first.expires_at, first.hit_count, first.envelope) == (FAR_FUTURE, 0, "whole")
         assert (set(first.tags), len(first.scope_keys)) == ({"red", "blue"}, 1)
         store.delete(mine, [ids[0]])
         put(store, answer("a", scope_keys=first.scope_keys))

@@ -25,6 +25,7 @@ class SqlEntries(SqlDatabase, AnswerStore):
             rows = cursor.fetchall()
             tags: dict[int, list[str]] = {}
             keys: dict[int, list[str]] = {}
+            envelopes: dict[int, str] = {}
             for chunk in chunks([row[0] for row in rows], ID_CHUNK):
                 cursor.execute(
                     "SELECT answer_id, tag_key, tag FROM modelcache_answer_tag "
@@ -33,6 +34,13 @@ class SqlEntries(SqlDatabase, AnswerStore):
                 )
                 for id_, key, tag in cursor.fetchall():
                     (tags if tag else keys).setdefault(id_, []).append(tag or key)
-        return [
-            StoredEntry(*(*row, tuple(tags.get(row[0], ())), tuple(keys.get(row[0], ())))) for row in rows
+                cursor.execute(
+                    f"SELECT answer_id, envelope FROM modelcache_envelope WHERE answer_id IN ({marks(chunk)})",
+                    chunk,
+                )
+                envelopes.update(cursor.fetchall())
+        beside = [
+            (tuple(tags.get(row[0], ())), tuple(keys.get(row[0], ())), envelopes.get(row[0], ""))
+            for row in rows
         ]
+        return [StoredEntry(*(*row, *more)) for row, more in zip(rows, beside, strict=True)]
