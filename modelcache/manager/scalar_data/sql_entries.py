@@ -35,7 +35,8 @@ class SqlEntries(SqlDatabase, AnswerStore):
                 for id_, key, tag in cursor.fetchall():
                     (tags if tag else keys).setdefault(id_, []).append(tag or key)
                 cursor.execute(
-                    f"SELECT answer_id, envelope FROM modelcache_envelope WHERE answer_id IN ({marks(chunk)})",
+                    "SELECT answer_id, envelope FROM modelcache_envelope "
+                    f"WHERE answer_id IN ({marks(chunk)})",
                     chunk,
                 )
                 envelopes.update(cursor.fetchall())
