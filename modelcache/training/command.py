@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from modelcache.training.examples import Example
 
 EMBEDDER, READER = "embedder", "reader"
 SEED = 20261128
-# For every five labelled pairs, about two contrasts.
-CONTRASTS = 32_000
+# About as many as labelled pairs.
+CONTRASTS = 44_000
 # So many pairs are kept aside, to see what the teaching does to pairs it was not taught with.
 KEPT = 600
 KEPT_SHARE = 0.1
@@ -39,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the public sets that the shipped weights are taught with: start from the published weights",
     )
     parser.add_argument(
+        "--further", action="store_true", help="with --data: go on from the weights in use as well"
+    )
+    parser.add_argument(
         "--pairs",
         type=Path,
         action="append",
@@ -56,6 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--share", type=float, default=1.0, help="take so much of the data, to try it out (default 1)"
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help=f"the learning rate at its highest (default {ANEW:g} from the published weights, {FURTHER:g} "
+        "from those in use)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="teach each of the two for so long at most: the rate falls to nothing by then (default: to the "
+        "end of the data)",
     )
     parser.add_argument("--seed", type=int, default=SEED, help="what is drawn by chance is drawn by this")
 
@@ -81,24 +98,24 @@ def run(asked: argparse.Namespace) -> None:
         raise ConfigError("train needs the packages of requirements-calibrate.txt") from exc
     if bool(asked.data) == bool(asked.pairs):
         raise ConfigError("train needs either --data or --pairs")
-    lessons = _lessons(asked)
-    teaching = Taught(asked.to, asked.seed, anew=asked.data is not None)
-    report = {}
-    for name in (EMBEDDER, READER):
-        if asked.only in (None, name):
-            report[name] = teaching.teach(name, lessons)
+    anew = asked.data is not None and not asked.further
+    rate = asked.rate or (ANEW if anew else FURTHER)
+    teaching = Taught(asked.to, asked.seed, anew, rate, 60 * asked.minutes)
+    names = [name for name in (EMBEDDER, READER) if asked.only in (None, name)]
+    report = {name: teaching.teach(name, _lessons(asked, name)) for name in names}
     path = asked.to / REPORT
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {asked.to}: fit a calibration to it with `calibrate --fit`")
 
 
-def _lessons(asked: argparse.Namespace) -> Lessons:
+def _lessons(asked: argparse.Namespace, name: str) -> Lessons:
     from modelcache.training.contrasts import contrasts
-    from modelcache.training.sources import own_pairs, shipped_mixture
+    from modelcache.training.sources import OF_EMBEDDER, OF_READER, own_pairs, shipped_mixture
 
     drawing = random.Random(asked.seed)
     if asked.data is not None:
-        pairs = shipped_mixture(asked.data, asked.seed, asked.share)
+        mixture = OF_EMBEDDER if name == EMBEDDER else OF_READER
+        pairs = shipped_mixture(asked.data, mixture, asked.seed, asked.share)
     else:
         pairs = [one for path in asked.pairs for one in own_pairs(path)]
         drawing.shuffle(pairs)

@@ -42,6 +42,8 @@ class Plan:
     seed: int
     most_steps: int | None = None
     """Where to stop, None: after all examples."""
+    most_seconds: float = math.inf
+    """When to stop: towards it the rates fall to nothing, as they do towards the last step."""
     checkpoint_seconds: float = 300.0
     measure_steps: int = 250
 
@@ -86,7 +88,8 @@ def teach(
     for step in tqdm(
         range(done, len(batches)), initial=done, total=len(batches), desc="teaching", disable=None
     ):
-        share = _schedule(step, len(batches))
+        before = spent + time.monotonic() - started
+        share = min(_schedule(step, len(batches)), max(0.0, 1 - before / plan.most_seconds))
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * share
         optimizer.zero_grad(set_to_none=True)
@@ -95,8 +98,8 @@ def teach(
         nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         optimizer.step()
         losses.append(float(loss.detach()))
-        last = step + 1 == len(batches)
         now = time.monotonic()
+        last = step + 1 == len(batches) or spent + now - started >= plan.most_seconds
         if (step + 1) % plan.measure_steps == 0 or last:
             model.eval()
             with torch.inference_mode():
@@ -108,6 +111,8 @@ def teach(
         if now - saved > plan.checkpoint_seconds or last:
             _save(model, optimizer, points, step + 1, spent + now - started, plan)
             saved = now
+        if last:
+            break
     model.eval()
     return points
 

@@ -1,14 +1,12 @@
 """Both models from their weights to their files."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from modelcache.embedding.e5 import ENCODER, TAUGHT, E5Embedder
+from modelcache.embedding.e5 import ENCODER, TAUGHT
 from modelcache.embedding.e5_inputs import E5Inputs
 from modelcache.embedding.e5_weights import E5Weights, wheel_file
 from modelcache.embedding.shipped import shipped_folder
@@ -16,17 +14,7 @@ from modelcache.model_building.e5 import encoder_of, write_embedder, write_piece
 from modelcache.model_building.encoder import Encoder, Floats, read_encoder, read_head
 from modelcache.model_building.reader import write_reader
 from modelcache.similarity_evaluation.paraphrase import FOLDER, GRAPH
-from modelcache.training.command import (
-    AFTER,
-    ANEW,
-    BATCH,
-    BEFORE,
-    CURVE,
-    EMBEDDER,
-    FURTHER,
-    HEAD_TIMES,
-    Lessons,
-)
+from modelcache.training.command import AFTER, BATCH, BEFORE, CURVE, EMBEDDER, HEAD_TIMES, Lessons
 from modelcache.training.embedder import EmbedderLesson, teach_embedder
 from modelcache.training.examples import Example
 from modelcache.training.figures import area_under_curve, draw_curve, found_at
@@ -44,11 +32,13 @@ Figures = dict[str, dict[str, float]]
 class Taught:
     """Teaches into a folder: ``e5`` and ``reader``, and beside them what a stopped run goes on from."""
 
-    def __init__(self, folder: Path, seed: int, anew: bool) -> None:
+    def __init__(self, folder: Path, seed: int, anew: bool, rate: float, most_seconds: float) -> None:
         """``anew``: from the published weights; otherwise from those that are shipped."""
         self._folder = folder
         self._seed = seed
         self._anew = anew
+        self._rate = rate
+        self._most_seconds = most_seconds
         self._weights = E5Weights(wheel_file())
         self._inputs = E5Inputs(self._weights)
 
@@ -57,9 +47,10 @@ class Taught:
         plan = Plan(
             folder=self._folder / "progress" / name,
             batch=BATCH,
-            rate=ANEW if self._anew else FURTHER,
-            head_rate=HEAD_TIMES * (ANEW if self._anew else FURTHER),
+            rate=self._rate,
+            head_rate=HEAD_TIMES * self._rate,
             seed=self._seed,
+            most_seconds=self._most_seconds,
         )
         report, points = (self._embedder if name == EMBEDDER else self._reader)(lessons, plan)
         draw_curve(points, plan.folder / CURVE)
@@ -85,11 +76,10 @@ class Taught:
             head = read_head(shipped_folder(FOLDER) / GRAPH)
         kept = [*lessons.kept, *(replace(one, language=CONTRASTS) for one in lessons.kept_contrasts)]
         examples = [*lessons.pairs, *lessons.contrasts]
-        cosines = self._cosines([*examples, *kept])
-        before = _figures(kept, ReaderLesson(encoder, self._inputs, cosines, head).to(device()).scores)
-        taught, taught_head, points = teach_reader(encoder, self._inputs, examples, kept, cosines, plan, head)
+        before = _figures(kept, ReaderLesson(encoder, self._inputs, head).to(device()).scores)
+        taught, taught_head, points = teach_reader(encoder, self._inputs, examples, kept, plan, head)
         write_reader(self._folder / FOLDER, taught, taught_head, self._inputs)
-        lesson = ReaderLesson(taught, self._inputs, cosines, taught_head).to(device())
+        lesson = ReaderLesson(taught, self._inputs, taught_head).to(device())
         after = _figures(kept, lesson.scores)
         return {BEFORE: before, AFTER: after}, points
 
@@ -97,21 +87,6 @@ class Taught:
         if self._anew:
             return encoder_of(self._weights)
         return read_encoder(shipped, self._weights.heads, self._weights.epsilon)
-
-    def _cosines(self, examples: Sequence[Example]) -> dict[tuple[str, str], float]:
-        """Return the cosine of each pair by the embedder that was taught here or, where none was, in use."""
-        taught = self._folder / TAUGHT
-        embedder = E5Embedder(threads=1, folder=taught if (taught / ENCODER).is_file() else None)
-        embedder.open()
-        pairs = list(dict.fromkeys((one.asked, one.cached) for one in examples))
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        with ThreadPoolExecutor(embedder.parallel) as pool:
-            found = pool.map(lambda text: embedder.embed([text])[0], texts)
-            vectors = dict(
-                zip(texts, tqdm(found, total=len(texts), desc="embedding", disable=None), strict=True)
-            )
-        embedder.close()
-        return {pair: float(vectors[pair[0]] @ vectors[pair[1]]) for pair in pairs}
 
 
 def _figures(kept: Sequence[Example], score: Callable[[Sequence[Example]], Floats]) -> dict[str, float]:

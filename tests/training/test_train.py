@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +18,18 @@ from modelcache.model_building.reader import write_reader
 from modelcache.similarity_evaluation.paraphrase import GRAPH, ParaphraseReader
 from modelcache.training import loop
 from modelcache.training.contrasts import contrasts
-from modelcache.training.embedder import BIAS, SCALE, EmbedderLesson, teach_embedder
+from modelcache.training.embedder import EmbedderLesson, teach_embedder
 from modelcache.training.examples import Example
 from modelcache.training.figures import area_under_curve, found_at
 from modelcache.training.loop import CHECKPOINT, PROGRESS, Plan
-from modelcache.training.reader import ReaderLesson, teach_reader
+from modelcache.training.reader import LEAST_NOISE, NOISE, ReaderLesson, teach_reader
 
 QUESTIONS = ["How do I reset my password?", "Where is my order?", "怎么重置密码？", "我的订单到哪了？"]
 PAIRS = 320
 STEPS_MEASURED = 5
 
 
-def plan(folder: Path, **changes: int) -> Plan:
+def plan(folder: Path, **changes: Any) -> Plan:
     return Plan(folder, batch=16, rate=8e-5, head_rate=4e-4, seed=1, measure_steps=STEPS_MEASURED, **changes)
 
 
@@ -47,29 +48,23 @@ def examples() -> list[Example]:
     return contrasts(QUESTIONS, PAIRS, seed=3)
 
 
-@pytest.fixture(scope="module")
-def cosines(examples: list[Example]) -> dict[tuple[str, str], float]:
-    """Return what an embedder would say that knows nothing: the same of all pairs."""
-    return {pair: 0.9 for one in examples for pair in ((one.asked, one.cached), (one.cached, one.asked))}
-
-
 def test_the_reader_learns_and_its_files_agree_with_it(
     tmp_path: Path,
     weights: E5Weights,
     inputs: E5Inputs,
     examples: list[Example],
-    cosines: dict[tuple[str, str], float],
 ) -> None:
-    kept, taught = examples[:40], examples[40:]
-    encoder, head, points = teach_reader(encoder_of(weights), inputs, taught, kept, cosines, plan(tmp_path))
+    # A few pairs, seen again and again.
+    kept, taught = examples[:40], examples[40:72] * 10
+    encoder, head, points = teach_reader(encoder_of(weights), inputs, taught, kept, plan(tmp_path))
     assert points[-1].loss < points[0].loss
-    lesson = ReaderLesson(encoder, inputs, cosines, head).eval()
+    lesson = ReaderLesson(encoder, inputs, head).eval()
     # As it is read in the service: what sorts first comes first.
     ordered = [
         pair if inputs.tokens(pair.asked) <= inputs.tokens(pair.cached) else _turned(pair) for pair in kept
     ]
     with torch.inference_mode():
-        expected = lesson.scores(ordered) - SCALE * (0.9 - BIAS)
+        expected = lesson.scores(ordered)
     for float32, tolerance in ((True, 1e-3), (False, 0.5)):
         folder = tmp_path / str(float32)
         name = write_reader(folder, encoder, head, inputs, float32)
@@ -107,13 +102,10 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(
     weights: E5Weights,
     inputs: E5Inputs,
     examples: list[Example],
-    cosines: dict[tuple[str, str], float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept, taught = examples[:16], examples[16:112]
-    whole, _, points = teach_reader(
-        encoder_of(weights), inputs, taught, kept, cosines, plan(tmp_path / "whole")
-    )
+    whole, _, points = teach_reader(encoder_of(weights), inputs, taught, kept, plan(tmp_path / "whole"))
 
     class StoppedError(Exception):
         pass
@@ -127,15 +119,38 @@ def test_a_stopped_run_goes_on_and_ends_as_one_that_was_not(
     monkeypatch.setattr(loop, "_save", stop)
     eager = plan(tmp_path / "parts", checkpoint_seconds=0)
     with pytest.raises(StoppedError):
-        teach_reader(encoder_of(weights), inputs, taught, kept, cosines, eager)
+        teach_reader(encoder_of(weights), inputs, taught, kept, eager)
     monkeypatch.undo()
     assert (tmp_path / "parts" / CHECKPOINT).is_file()
-    parts, _, points_of_parts = teach_reader(encoder_of(weights), inputs, taught, kept, cosines, eager)
+    parts, _, points_of_parts = teach_reader(encoder_of(weights), inputs, taught, kept, eager)
     assert [point.step for point in points_of_parts] == [point.step for point in points]
     ours, theirs = (one.layers[0].widened.weight for one in (whole, parts))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
     lines = (tmp_path / "whole" / PROGRESS).read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [point.step for point in points]
+
+
+def test_a_run_ends_when_its_time_is_over(
+    tmp_path: Path, weights: E5Weights, inputs: E5Inputs, examples: list[Example]
+) -> None:
+    kept, taught = examples[:16], examples[16:112]
+    _, _, points = teach_reader(encoder_of(weights), inputs, taught, kept, plan(tmp_path, most_seconds=1e-9))
+    assert [point.step for point in points] == [1]
+
+
+def test_a_wrong_label_costs_the_less_the_more_labels_of_its_set_are_wrong(
+    weights: E5Weights, inputs: E5Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = ReaderLesson(encoder_of(weights), inputs)
+    monkeypatch.setattr(lesson, "logits", lambda pairs: torch.full((len(pairs),), 40.0))
+    losses = {
+        (kind, same): float(lesson.loss([Example("a", "b", same, kind, "en")]))
+        for kind in ("qqp", "direction")
+        for same in (True, False)
+    }
+    assert losses["direction", False] == pytest.approx(-np.log(LEAST_NOISE.missed), abs=0.01)
+    assert losses["qqp", False] == pytest.approx(-np.log(NOISE["qqp"].missed), abs=0.01)
+    assert losses["direction", True] == pytest.approx(-np.log(1 - LEAST_NOISE.missed), abs=0.01)
 
 
 def test_the_command_teaches_on_ones_own_pairs_and_reports(
