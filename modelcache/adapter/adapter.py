@@ -46,7 +46,6 @@ def handle(service: Service, body: bytes, authorization: str = "") -> Handled:
     """Return the reply; nothing is raised, whatever the body and the header ``Authorization`` hold."""
     request_type = "query"
     try:
-        cache = service.cache
         caller = service.gate.admit(authorization)
         fields = request.read_body(body)
         request_type = request.read_type(fields)
@@ -54,7 +53,7 @@ def handle(service: Service, body: bytes, authorization: str = "") -> Handled:
         if not service.gate.is_open:
             _permit(caller, asked, len(body))
         with one_request():
-            answered = _dispatch(cache, asked)
+            answered = _dispatch(service.cache, asked)
         if request_type in AUDITED and _role(asked) == ADMIN:
             audit.info("%s by %r: %s", request_type, caller.name, _named(asked))
         return Handled(answered)
