@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def run_local(sizes: Sizes, folder: Path) -> Iterator[Comparison]:
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
-    for statement in MIGRATIONS[0]:
+    for statement in chain.from_iterable(MIGRATIONS):
         connection.execute(statement)
     index = faiss.IndexIDMap(faiss.IndexFlatIP(DIMENSION))
     try:
@@ -162,7 +163,7 @@ def _row(new: NewAnswer) -> tuple[Any, ...]:
     now = "2026-01-01 00:00:00"
     return (
         *(now, now, new.question, new.answer, 0, 0, new.model, new.embedding, 0),
-        *(new.model_key, new.partition, new.fingerprint, new.embedder, None, 0.0),
+        *(new.model_key, new.partition, new.fingerprint, new.embedder, None, None, 0.0),
     )
 
 
