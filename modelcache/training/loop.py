@@ -92,12 +92,7 @@ def teach(
         share = min(_schedule(step, len(batches)), max(0.0, 1 - before / plan.most_seconds))
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * share
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of([examples[number] for number in batches[step]])
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-        optimizer.step()
-        losses.append(float(loss.detach()))
+        losses.append(_step(model, optimizer, loss_of, [examples[number] for number in batches[step]]))
         now = time.monotonic()
         last = step + 1 == len(batches) or spent + now - started >= plan.most_seconds
         if (step + 1) % plan.measure_steps == 0 or last:
@@ -115,6 +110,21 @@ def teach(
             break
     model.eval()
     return points
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Sequence[Example]], Tensor],
+    batch: Sequence[Example],
+) -> float:
+    """Learn from one batch, and return its loss before."""
+    optimizer.zero_grad(set_to_none=True)
+    loss = loss_of(batch)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+    optimizer.step()
+    return float(loss.detach())
 
 
 def _batches(lengths: Sequence[int], plan: Plan) -> list[list[int]]:
