@@ -2,7 +2,6 @@
 
 import json
 import math
-import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -19,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from modelcache.errors import BodyError, FieldError, RemoveTypeError, RequestTypeError
 from modelcache.processor.canonical import told_fields
+from modelcache.processor.texts import MAX_NESTING, encodable, has_text, is_deep
 from modelcache.records.dialogue import SYSTEM_ROLES, Message
 from modelcache.records.question import ScopeValue
 
@@ -30,7 +30,6 @@ MAX_MODEL_CHARS = 256
 MAX_TAG_CHARS = 256
 MAX_TOP_K = 100
 MAX_ENTRIES = 2**53
-UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 # The types of a part of a content that is text, as OpenAI's two APIs name them.
 TEXT_TYPES = ("text", "input_text", "output_text")
 PARTS = "content[]"
@@ -72,7 +71,6 @@ EXPECTED = {
     "correct": "true or false",
 }
 CUSTOM = "field"
-MAX_NESTING = 32
 
 
 def _bad(message: str) -> PydanticCustomError:
@@ -129,25 +127,16 @@ def _inner_values(value: Any) -> Iterator[Any]:
 
 def _encodable(text: str) -> str:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _bad("is no valid Unicode text (it has half of a surrogate pair)") from None
-    return text
+        return encodable(text)
+    except ValueError as exc:
+        raise _bad(str(exc)) from None
 
 
 def _shallow(value: Any) -> Any:
-    """Refuse what is nested so deep that hashing it could exhaust the stack."""
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return value
-    raise _bad(f"is nested deeper than {MAX_NESTING} levels")
+    """Refuse what is nested too deep."""
+    if is_deep(value):
+        raise _bad(f"is nested deeper than {MAX_NESTING} levels")
+    return value
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
@@ -193,14 +182,9 @@ def _asks_something(messages: list[MessageBody]) -> list[MessageBody]:
     turns = [message for message in messages if message.role not in SYSTEM_ROLES]
     if not turns:
         raise _bad("expected at least one message besides system ones")
-    if not _has_text(turns[-1].content) or not _has_text(messages[-1].content):
+    if not has_text(turns[-1].content) or not has_text(messages[-1].content):
         raise _bad("the last message has no text")
     return messages
-
-
-def _has_text(text: str) -> bool:
-    """Tell whether anything in it can be read; spaces, control and format characters cannot."""
-    return any(unicodedata.category(char) not in UNREADABLE for char in text)
 
 
 Messages = Annotated[list[MessageBody], AfterValidator(_asks_something)]

@@ -1,18 +1,15 @@
 """A chat request as the cache sees it: what is asked, under which terms, and why not, where it cannot be."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelcache.hashing import digest
-from modelcache.records.dialogue import SYSTEM, Message
+from modelcache.processor.canonical import EMPTY, canonical
+from modelcache.processor.texts import has_text, is_deep
+from modelcache.records.dialogue import SYSTEM, SYSTEM_ROLES, USER, Message
 
 MAX_MODEL_CHARS = 256
-MAX_NESTING = 32
-USER = "user"
-# Roles that models read as they read a system prompt.
-SYSTEM_ROLES = frozenset({SYSTEM, "developer"})
 # What changes nothing that is said.
 NOT_ASKED = frozenset(
     {
@@ -23,9 +20,6 @@ NOT_ASKED = frozenset(
 )
 # No cached answer can stand for what these ask for.
 NOT_CACHED = ("logprobs", "top_logprobs", "audio", "web_search_options", "prediction", "store")
-UNREADABLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
-# Fields of an answer that clients send back with the conversation, and that change nothing when empty.
-EMPTY: tuple[Any, ...] = (None, [], {}, "")
 
 
 class BypassError(Exception):
@@ -78,12 +72,12 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
         raise BypassError("n")
     if body.get("modalities") not in (None, ["text"]):
         raise BypassError("modalities")
-    if _is_deep(body):
+    if is_deep(body):
         raise BypassError("nesting")
     said = tuple(_message(message) for message in messages)
-    if said[-1].role != USER or not _has_text(said[-1].content):
+    if said[-1].role != USER or not has_text(said[-1].content):
         raise BypassError("tool-result" if said[-1].role in ("tool", "function") else "last-message")
-    terms = {name: plain(value) for name, value in body.items() if _is_asked(name, value)}
+    terms = {name: canonical(value) for name, value in body.items() if _is_asked(name, value)}
     return Chat(model, said, digest("terms", terms))
 
 
@@ -96,7 +90,7 @@ def _message(message: Any) -> Message:
         raise BypassError("messages")
     role = message["role"]
     extra = {
-        name: plain(value)
+        name: canonical(value)
         for name, value in message.items()
         if name not in ("role", "content") and value not in EMPTY
     }
@@ -121,33 +115,3 @@ def _text(content: Any) -> str:
             raise BypassError("messages")
         texts.append(part["text"])
     return "".join(texts)
-
-
-def plain(value: Any) -> Any:
-    """Hold 1 and 1.0 to be the same number, as JSON does, however deep they are."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [plain(inner) for inner in value]
-    return value
-
-
-def _has_text(text: str) -> bool:
-    return any(unicodedata.category(char) not in UNREADABLE for char in text)
-
-
-def _is_deep(value: Any) -> bool:
-    """Tell whether a value is nested so deep that reading it could exhaust the stack."""
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return True

@@ -15,6 +15,7 @@ from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, BodyError, FieldError, ModelCacheError, RequestError
 from modelcache.manager.patience import one_request
 from modelcache.processor.pre import make_question
+from modelcache.processor.texts import encodable, not_blank
 from modelcache.records.dialogue import Message
 from modelcache.records.question import Question
 
@@ -23,26 +24,12 @@ logger = logging.getLogger(__name__)
 JSON = "application/json"
 
 
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("is no valid Unicode text (it has half of a surrogate pair)") from None
-    return text
-
-
-def _readable(text: str) -> str:
-    if not text.strip():
-        raise ValueError("has no text")
-    return _encodable(text)
-
-
 class _Get(BaseModel):
-    prompt: Annotated[str, AfterValidator(_readable)]
+    prompt: Annotated[str, AfterValidator(not_blank)]
 
 
 class _Put(_Get):
-    answer: Annotated[str, Field(min_length=1), AfterValidator(_encodable)]
+    answer: Annotated[str, Field(min_length=1), AfterValidator(encodable)]
 
 
 def blueprint(service: Service) -> Blueprint:

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from modelcache.errors import BodyError, FieldError
+from modelcache.processor.texts import encodable, not_blank
 
 MAX_PROMPT_CHARS = 1024
 MAX_ATTRIBUTES = 5
@@ -12,23 +13,9 @@ MAX_ATTRIBUTE_CHARS = 256
 MAX_RESULTS = 100
 
 
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("is no valid Unicode text (it has half of a surrogate pair)") from None
-    return text
-
-
-def _readable(text: str) -> str:
-    if not text.strip():
-        raise ValueError("has no text")
-    return _encodable(text)
-
-
-Name = Annotated[str, Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARS), AfterValidator(_encodable)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARS), AfterValidator(encodable)]
 Attributes = Annotated[dict[Name, Name], Field(max_length=MAX_ATTRIBUTES)]
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_readable)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(not_blank)]
 
 
 class _Body(BaseModel):
@@ -47,7 +34,7 @@ class Search(_Body):
 
 class New(_Body):
     prompt: Prompt
-    response: Annotated[str, Field(min_length=1), AfterValidator(_encodable)]
+    response: Annotated[str, Field(min_length=1), AfterValidator(encodable)]
     attributes: Attributes = {}
     ttl_millis: Annotated[int, Field(gt=0, lt=10**15)] | None = Field(None, alias="ttlMillis")
 

@@ -4,9 +4,10 @@ Everything in a message counts, but what is listed here: a field that nobody kno
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelcache.processor.texts import is_deep
 from modelcache.records.dialogue import SYSTEM, SYSTEM_ROLES, Message
 
 # Fields of a message, or of a part of its text, that never change what is asked, each with the reason.
@@ -23,7 +24,6 @@ CALLS = "tool_calls"
 CALL_TYPES = frozenset({"tool_use", "function_call"})
 # JSON in a string, whose spaces and order of keys are the client's.
 ARGUMENTS = "arguments"
-DEEPEST = 32
 
 
 def canonical_messages(messages: Sequence[Message]) -> list[Message]:
@@ -81,18 +81,4 @@ def _as_json(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if any(depth > DEEPEST for depth in _depths(value)):
-        return text
-    return {"json": canonical(value)}
-
-
-def _depths(value: Any) -> Iterator[int]:
-    """Give the depth of each inner value, without recursion."""
-    waiting = [(value, 1)]
-    while waiting:
-        outer, depth = waiting.pop()
-        yield depth
-        if depth > DEEPEST:
-            return
-        inner = outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
-        waiting += [(one, depth + 1) for one in inner]
+    return text if is_deep(value) else {"json": canonical(value)}
