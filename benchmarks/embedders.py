@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from benchmarks.engine import BATCH_TEXTS, batch_rate
 from benchmarks.measure import Report, milliseconds
-from benchmarks.question_pairs import FILES, data_folder, read_pairs
 from benchmarks.questions import questions
 from benchmarks.sizes import Sizes
 from benchmarks.thresholds import balance
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.embedding.text2vec import Text2VecEmbedder
+from tests.support.question_pairs import FILES, data_folder, read_pairs
 
 UNKNOWN = "–"
 

@@ -13,7 +13,7 @@ from benchmarks.servers import database_servers
 from benchmarks.sizes import Sizes
 from benchmarks.stocked import SEED, bundled_embedder, query_body, random_vectors, running, serving, stock
 from modelcache.settings import load_settings
-from tests.running import RunningService
+from tests.support.running import RunningService
 
 CLIENTS = 8
 THREADS = 8

@@ -19,7 +19,6 @@ import faiss
 import httpx
 import numpy as np
 
-from benchmarks.question_pairs import ROOT
 from benchmarks.stocked import bundled_embedder
 from benchmarks.vectors import Ground, chunks, general, near, realistic
 from modelcache.hashing import digest
@@ -32,6 +31,7 @@ from modelcache.records.entry import NewAnswer
 from modelcache.records.names import model_key
 from modelcache.records.vectors import Embeddings, to_bytes
 from modelcache.settings import Settings
+from tests.support.question_pairs import ROOT
 
 MODEL = "gpt-4"
 DIMENSION = 384

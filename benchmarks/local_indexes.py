@@ -20,11 +20,11 @@ from benchmarks.growth import DIMENSION, QUESTIONS, exact_ids
 from benchmarks.index_process import TOP_K
 from benchmarks.measure import Report
 from benchmarks.peers import PEERS_VENV
-from benchmarks.question_pairs import ROOT
 from benchmarks.scale import load_vectors_ground
 from benchmarks.sizes import Sizes
 from benchmarks.vectors import Ground, general, near, realistic
 from modelcache.records.vectors import Embeddings
+from tests.support.question_pairs import ROOT
 
 PARTITION_ENTRIES = 100
 OURS = "modelcache"

@@ -17,9 +17,9 @@ from benchmarks.sizes import Sizes
 from modelcache.app import create_app, get_service
 from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from modelcache.testing.waiting import wait_until
-from tests.client import CacheClient, Json
-from tests.servers.mariadb import MariaDB
-from tests.servers.milvus import MilvusServer
+from tests.support.client import CacheClient, Json
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.milvus import MilvusServer
 
 MODEL = "outage"
 REQUESTS = 200

@@ -24,7 +24,7 @@ from benchmarks.stocked import (
     serving,
     stock,
 )
-from tests.running import RunningService
+from tests.support.running import RunningService
 
 PEERS_VENV = Path(__file__).parent.parent / ".venv-peers"
 CLIENTS = 8

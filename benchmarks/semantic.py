@@ -21,7 +21,7 @@ from benchmarks.stocked import (
     stock,
 )
 from modelcache.embedding.e5 import E5Embedder
-from tests.running import RunningService
+from tests.support.running import RunningService
 
 DEMO = "flask4modelcache_demo.py"
 CLIENTS_UNDER_LOAD = 16

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tests.servers.redis import RedisServer
-from tests.store_servers import StoreServers
+from tests.support.servers.redis import RedisServer
+from tests.support.store_servers import StoreServers
 
 
 @contextmanager

@@ -11,12 +11,12 @@ import sys
 from collections import Counter
 from time import perf_counter
 
-from benchmarks.question_pairs import FILES, HOW_TO_GET, Pair, data_folder, read_pairs
 from modelcache.language.tokens import words_of
 from modelcache.slots.comparing import differences
 from modelcache.slots.pair import ALIKE
 from modelcache.slots.reading import Reader
 from modelcache.slots.tables import load_tables
+from tests.support.question_pairs import FILES, HOW_TO_GET, Pair, data_folder, read_pairs
 
 
 def main() -> int:

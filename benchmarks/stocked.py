@@ -19,8 +19,8 @@ from modelcache.records.dialogue import Message
 from modelcache.records.entry import NewAnswer
 from modelcache.records.vectors import Embeddings, normalise_rows, to_bytes
 from modelcache.settings import Settings, load_settings
-from tests.client import user
-from tests.running import ROOT, RunningService
+from tests.support.client import user
+from tests.support.running import ROOT, RunningService
 
 MODEL = "bench"
 BATCH = 1000

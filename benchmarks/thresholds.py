@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.question_pairs import FILES, HOW_TO_GET, Pair, data_folder, read_pairs
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.records.vectors import Embeddings
 from modelcache.settings import load_settings
 from modelcache.slots.guard import SlotGuard
 from modelcache.slots.tables import load_tables
+from tests.support.question_pairs import FILES, HOW_TO_GET, Pair, data_folder, read_pairs
 
 SEED = 20261121
 SHORT_THRESHOLDS = (0.9, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.991, 0.992, 0.995)

@@ -19,10 +19,10 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from modelcache.embedding.e5 import E5Embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.records.vectors import Embeddings, normalise_rows
+from tests.support.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 
 SEED = 20261122
 NEIGHBOURS = 8

@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from modelcache.embedding.base import Embedder
 from modelcache.embedding.factory import get_embedder
 from modelcache.hashing import digest
 from modelcache.learning.verified import Curve, Evidence, Verifier, logit, sigmoid
 from modelcache.settings import load_settings
+from tests.support.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 
 ERROR_RATES = (0.01, 0.02, 0.05)
 SEED = 20261122

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder
 from benchmarks.trust.case_suites import SEED, SHARED, dev_pairs, readers
 from benchmarks.trust.split import Split
 from modelcache.evaluation.pairs import LabelledPair, user
 from modelcache.training.contrasts import contrasts
+from tests.support.question_pairs import FILES, HOW_TO_GET, data_folder
 
 MOST = 3000
 CONTRASTS = 2400

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.question_pairs import FILES, ROOT, Pair, data_folder
-from benchmarks.question_pairs import read_pairs as read_question_pairs
 from benchmarks.trust import suites
 from benchmarks.trust.own_cases import frames, in_another_language, in_languages, in_options, statements
 from benchmarks.trust.split import Split
 from modelcache.evaluation.pairs import LabelledPair, read_pairs, user
+from tests.support.question_pairs import FILES, ROOT, Pair, data_folder
+from tests.support.question_pairs import read_pairs as read_question_pairs
 
 SEED = 20261128
 ALONE, TOGETHER = "alone", "together"

@@ -17,8 +17,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.question_pairs import HOW_TO_GET as HOW_TO_GET_PAIRS
-from benchmarks.question_pairs import data_folder
 from benchmarks.trust import case_suites
 from benchmarks.trust.case_suites import ALONE, DEV, CaseSuite, readers
 from benchmarks.trust.retrieval import recall
@@ -27,6 +25,8 @@ from modelcache.evaluation import counting, report
 from modelcache.evaluation.asking import Asker, opened
 from modelcache.evaluation.counting import Outcomes, Tally
 from modelcache.settings import load_settings
+from tests.support.question_pairs import HOW_TO_GET as HOW_TO_GET_PAIRS
+from tests.support.question_pairs import data_folder
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95)
 GRID = (*(round(0.02 * number, 2) for number in range(50)), 0.95, 0.99)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.question_pairs import FILES, read_pairs
 from benchmarks.trust.split import Split
 from modelcache.calibration.command import fitted
 from modelcache.calibration.pairs import LabelledPair
@@ -16,6 +15,7 @@ from modelcache.records.vectors import Embeddings
 from modelcache.settings import Settings, load_settings
 from modelcache.similarity_evaluation.paraphrase import ParaphraseReader
 from modelcache.slots.guard import SlotGuard
+from tests.support.question_pairs import FILES, read_pairs
 
 # As the shipped calibration is made: of all hits, and of those in one language.
 WRONG_SHARES = (0.03, 0.06)

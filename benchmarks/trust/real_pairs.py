@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.question_pairs import Pair, read_pairs
 from benchmarks.thresholds import SEED, balance
 from benchmarks.trust.hits import Hits
 from benchmarks.trust.peers import peer_hits
@@ -16,7 +15,8 @@ from benchmarks.trust.product import Product, Truth, hits_of
 from benchmarks.trust.split import Split
 from benchmarks.trust.suites import DATA
 from modelcache.records.dialogue import normalise
-from tests.client import user
+from tests.support.client import user
+from tests.support.question_pairs import Pair, read_pairs
 
 PARAPHRASES = 1000
 

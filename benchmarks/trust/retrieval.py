@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.question_pairs import FILES, data_folder, read_pairs
 from benchmarks.trust import suites
 from benchmarks.trust.own_cases import language_rows, statements
 from modelcache.records.vectors import Embeddings
+from tests.support.question_pairs import FILES, data_folder, read_pairs
 
 NEAREST = (1, 5, 10)
 # Real questions are cached four for each that is asked.

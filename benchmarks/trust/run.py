@@ -9,7 +9,6 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.measure import Report
-from benchmarks.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 from benchmarks.sizes import Sizes
 from benchmarks.trust import hits
 from benchmarks.trust.cost import cost_lines, cost_report
@@ -21,6 +20,7 @@ from benchmarks.trust.real_pairs import hard_pairs, paraphrases
 from benchmarks.trust.suites import Suite, suites
 from modelcache.embedding.factory import get_embedder
 from modelcache.settings import load_settings
+from tests.support.question_pairs import FILES, HOW_TO_GET, data_folder, read_pairs
 
 Line = Sequence[str]
 

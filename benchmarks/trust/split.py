@@ -6,11 +6,11 @@ are linked by pairs, of either label, stay together.
 
 from collections.abc import Iterable, Mapping
 
-from benchmarks.question_pairs import Pair
 from benchmarks.slots import is_tuned
 from modelcache.evaluation.linked import components, share_of
 from modelcache.records.dialogue import normalise
 from modelcache.training.sources import TAUGHT_SHARE
+from tests.support.question_pairs import Pair
 
 CHINESE = "Chinese"
 ASKED_SHARE = 0.25

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trust.product import Dialogue
-from tests.client import user
+from tests.support.client import user
 
 DATA = Path(__file__).parent / "data"
 ROLES = ("user", "assistant")

@@ -24,8 +24,8 @@ from modelcache.records.names import model_key
 from modelcache.testing.rows import NOW, answer, line, put, seen
 from modelcache.testing.scalar_store import ScalarStoreContract
 from modelcache.testing.waiting import wait_until
-from tests.running import ROOT
-from tests.servers.mysql_protocol import MySQLProtocolServer
+from tests.support.running import ROOT
+from tests.support.servers.mysql_protocol import MySQLProtocolServer
 
 TABLES = (
     *("modelcache_llm_answer", "modelcache_answer_tag", "modelcache_query_log", "modelcache_lease"),
