@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from time import time
+from time import perf_counter, time
+from types import TracebackType
 from typing import Any
 
 from modelcache.core import Cache
@@ -11,6 +12,7 @@ from modelcache.errors import FieldError, ModelCacheError
 from modelcache.learning.policy import OFF, SERVE
 from modelcache.processor.canonical import canonical
 from modelcache.records.entry import NewAnswer
+from modelcache.records.event import BYPASS, ERROR, EXACT, HIT, MISS, SEMANTIC, Inserted, Queried
 from modelcache.records.found import Found
 from modelcache.records.log_line import LogLine
 from modelcache.records.question import Question
@@ -54,7 +56,7 @@ def look_up(
         raise FieldError(f"threshold: expected a number from {least:g} to 1")
     policy = cache.learner.policy(question.model_key)
     if policy.mode == OFF:
-        return Found(), False
+        return Found(skipped=OFF), False
     is_served = policy.mode == SERVE
     found = cache.lookup.find(question, threshold, top_k, unsure=not is_served, exact_only=exact_only)
     if is_served:
@@ -62,8 +64,65 @@ def look_up(
     return found, cache.learner.serves(question, found, policy)
 
 
+class Asking:
+    """One query of an API; used as a statement around its look-up, which sets ``found`` and ``served``.
+
+    At the end of the block the hit is counted, the query logged, and those who listen are told, whatever was
+    raised in it.
+    """
+
+    def __init__(self, cache: Cache, api: str, question: Question, started: float | None = None) -> None:
+        """It began when ``perf_counter`` was ``started``; None: now."""
+        self.found = Found()
+        self.served = False
+        self.seconds = 0.0
+        """What it took, once it is over."""
+        self._cache = cache
+        self._api = api
+        self._question = question
+        self._started = perf_counter() if started is None else started
+
+    def __enter__(self) -> "Asking":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds = perf_counter() - self._started
+        found, cache = self.found, self._cache
+        if exc is None and self.served and found.entry is not None:
+            cache.writer.hit(found.entry, time())
+        cache.events.tell(
+            queried(self._api, self._question, found, self.served, self.seconds, failed=exc is not None)
+        )
+        log(cache, self._question, found, self.served, self.seconds, exc)
+
+
+def queried(
+    api: str, question: Question, found: Found, served: bool, seconds: float, *, failed: bool = False
+) -> Queried:
+    """Return what is told of a look-up."""
+    similarity, confidence = found.likeness
+    entry = found.entry
+    is_hit = served and entry is not None and not failed
+    return Queried(
+        api,
+        question.model,
+        question.model_key,
+        HIT if is_hit else ERROR if failed else BYPASS if found.skipped else MISS,
+        seconds,
+        "" if not is_hit else EXACT if found.exact else SEMANTIC,
+        found.skipped,
+        found.veto,
+        entry is not None and not is_hit,
+        similarity,
+        confidence,
+        None if entry is None else entry.id,
+    )
+
+
 def log(
-    cache: Cache, question: Question, found: Found, served: bool, seconds: float, error: Exception | None
+    cache: Cache, question: Question, found: Found, served: bool, seconds: float, error: BaseException | None
 ) -> None:
     """Leave the query's log line to the background, where there is a log."""
     if not cache.settings.query_log:
@@ -90,7 +149,7 @@ def log(
     )
 
 
-def keep(cache: Cache, model: str, answered: Sequence[Answered]) -> list[int]:
+def keep(cache: Cache, model: str, answered: Sequence[Answered], *, api: str) -> list[int]:
     """Store answers of one model, all or none, and return their ids, in order.
 
     Every question is embedded in one batch, then they are written. Raises EmbeddingError and StoreError.
@@ -127,6 +186,7 @@ def keep(cache: Cache, model: str, answered: Sequence[Answered]) -> list[int]:
             )
         )
     ids = cache.data_manager.insert(model, answers)
+    cache.events.tell(Inserted(api, model, questions[0].model_key, len(ids)))
     cache.learner.inserted(
         questions[0].model_key,
         [(new.fingerprint, id_, new.answer) for id_, new in zip(ids, answers, strict=True)],

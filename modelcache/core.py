@@ -17,6 +17,7 @@ from modelcache.embedding.base import Embedder, usable_cores
 from modelcache.embedding.factory import get_embedder
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import UnavailableError
+from modelcache.events import Events
 from modelcache.learning.feedback import FeedbackRule
 from modelcache.learning.learner import Learner
 from modelcache.lookup import Lookup
@@ -52,19 +53,24 @@ class Cache:
     lookup: Lookup
     writer: BackgroundWriter
     learner: Learner
+    events: Events
+    """Tells those who listen what happens."""
     opened: ExitStack
     """Closes what was opened."""
 
     @classmethod
-    def open(cls, settings: Settings, embedder: Embedder | None = None) -> "Cache":
+    def open(
+        cls, settings: Settings, embedder: Embedder | None = None, events: Events | None = None
+    ) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
+        events = events or Events()
         if settings.preset == REFERENCE:
             logger.warning(REFERENCE_COSTS)
         evaluation = get_evaluation(settings)
         slot_guard = SlotGuard.from_settings(settings)
         reranker = Reranker.from_settings(settings)
         embedder = embedder or get_embedder(settings)
-        gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE)
+        gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE, events)
         with ExitStack() as opened:
             gathering.open()
             opened.callback(gathering.close)
@@ -75,7 +81,7 @@ class Cache:
                 opened.callback(reranker.close)
                 reranker.open()
             judge = make_judge(settings, embedder, evaluation, slot_guard, confidence, reranker)
-            data_manager = data_manager_of(settings, embedder.name, embedder.dimension)
+            data_manager = data_manager_of(settings, embedder.name, embedder.dimension, events)
             data_manager.open()
             opened.callback(data_manager.close)
             drift = DriftWatch(gathering, data_manager, embedder.name, goes_on=embedder.may_change)
@@ -100,6 +106,7 @@ class Cache:
                 lookup=_make_lookup(settings, embedder, gathering, data_manager, judge),
                 writer=writer,
                 learner=learner,
+                events=events,
                 opened=opened.pop_all(),
             )
 
@@ -136,6 +143,7 @@ class Service:
         """``processes`` serve together, this one among them."""
         self.settings = settings
         self.gate = Gate(settings.keys_file, processes)
+        self.events = Events()
         self._embedder = embedder
         self._cache: Cache | None = None
         self._draining = False
@@ -166,7 +174,7 @@ class Service:
         with self._lock:
             if self._cache is None:
                 self.gate.open()
-                self._cache = Cache.open(self.settings, self._embedder)
+                self._cache = Cache.open(self.settings, self._embedder, self.events)
 
     def drain(self) -> None:
         """Announce the end: requests are still answered, but ``check`` fails."""

@@ -5,6 +5,7 @@ from time import time
 from modelcache.core import Cache
 from modelcache.learning.feedback import is_to_be_retired
 from modelcache.records.entry import CachedAnswer
+from modelcache.records.event import RIGHT, WRONG, Told
 from modelcache.records.observation import Observation
 from modelcache.records.question import Question
 from modelcache.records.vectors import to_bytes
@@ -23,12 +24,12 @@ def tell(cache: Cache, question: Question, entry_id: int, *, correct: bool) -> s
     entry = cache.data_manager.find_live(question.model, entry_id)
     # An entry of another partition cannot have answered this question.
     if entry is None or entry.partition not in (question.partition, question.without_context):
-        return UNKNOWN
+        return _told(cache, question.model, question.model_key, correct, UNKNOWN)
     if entry.fingerprint == question.fingerprint:
         return tell_of_itself(cache, question.model, entry, correct=correct)
     rated = cache.lookup.rate(question, entry)
     if rated is None:
-        return UNKNOWN
+        return _told(cache, question.model, question.model_key, correct, UNKNOWN)
     observation = Observation(
         answer_id=entry.id,
         fingerprint=question.fingerprint,
@@ -46,7 +47,7 @@ def tell(cache: Cache, question: Question, entry_id: int, *, correct: bool) -> s
 def tell_of_itself(cache: Cache, model: str, entry: CachedAnswer, *, correct: bool) -> str:
     """Record whether an entry's answer is right for its own question, as ``tell`` does."""
     if not correct:
-        return _retire(cache, model, entry)
+        return _told(cache, model, entry.model_key, False, _retire(cache, model, entry))
     observation = Observation(
         answer_id=entry.id,
         fingerprint=entry.fingerprint,
@@ -63,9 +64,15 @@ def _record(cache: Cache, model: str, entry: CachedAnswer, observation: Observat
     scalars = cache.data_manager.scalars
     scalars.observe([observation])
     observations = scalars.observations([entry.id]).get(entry.id, [])
-    if is_to_be_retired(observations, cache.settings.feedback_retire_share):
-        return _retire(cache, model, entry)
-    return RECORDED
+    is_over = is_to_be_retired(observations, cache.settings.feedback_retire_share)
+    status = _retire(cache, model, entry) if is_over else RECORDED
+    return _told(cache, model, entry.model_key, observation.correct, status)
+
+
+def _told(cache: Cache, model: str, model_key: str, correct: bool, status: str) -> str:
+    """Tell those who listen, and return the status."""
+    cache.events.tell(Told(model, model_key, RIGHT if correct else WRONG, status))
+    return status
 
 
 def _retire(cache: Cache, model: str, entry: CachedAnswer) -> str:

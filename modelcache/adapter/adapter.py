@@ -16,6 +16,7 @@ from modelcache.adapter import (
     reply,
     request,
 )
+from modelcache.adapter.adapter_query import API
 from modelcache.adapter.reply import Reply
 from modelcache.core import Cache, Service
 from modelcache.errors import (
@@ -26,6 +27,7 @@ from modelcache.errors import (
     UnavailableError,
 )
 from modelcache.manager.patience import one_request
+from modelcache.records.event import Failed
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +62,15 @@ def handle(service: Service, body: bytes, authorization: str = "") -> Handled:
     except ModelCacheError as exc:
         if not isinstance(exc, RequestError | UnavailableError):
             logger.warning("%s failed: %s", request_type, exc, exc_info=exc.__cause__ is not None)
-        said = reply.error(request_type, exc.code(request_type), exc.public)
+        code = exc.code(request_type)
+        service.events.tell(Failed(API, request_type, code))
+        said = reply.error(request_type, code, exc.public)
         return Handled(said, exc.http_status, exc.headers)
     except Exception:
         logger.exception("%s failed unexpectedly", request_type)
-        return Handled(reply.error(request_type, UNEXPECTED_CODES[request_type], UNEXPECTED_DESC))
+        code = UNEXPECTED_CODES[request_type]
+        service.events.tell(Failed(API, request_type, code))
+        return Handled(reply.error(request_type, code, UNEXPECTED_DESC))
 
 
 def _permit(caller: Caller, asked: request.Request, size: int) -> None:

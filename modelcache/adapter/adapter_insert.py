@@ -3,6 +3,7 @@
 from time import time
 
 from modelcache.adapter import reply
+from modelcache.adapter.adapter_query import API
 from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import InsertRequest
 from modelcache.answering import Answered, keep
@@ -30,4 +31,4 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
         )
         for info in asked.chat_info
     ]
-    return reply.inserted(keep(cache, model, answered))
+    return reply.inserted(keep(cache, model, answered, api=API))

@@ -1,18 +1,20 @@
 """Answer a query from what the look-up finds, as far as the model's mode serves it."""
 
 import random
-from time import perf_counter, time
+from time import perf_counter
 
 from modelcache.adapter import reply
 from modelcache.adapter.reply import Reply
 from modelcache.adapter.request import QueryRequest
-from modelcache.answering import log, look_up
+from modelcache.answering import Asking, look_up
 from modelcache.core import Cache
 from modelcache.errors import BlacklistError
 from modelcache.processor.pre import make_question
 from modelcache.records.found import Found
 
+API = "modelcache"
 HIGHEST_TEMPERATURE = 2.0
+SKIPPED = "skip"
 
 
 def answer(cache: Cache, asked: QueryRequest) -> Reply:
@@ -20,22 +22,14 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
     started = perf_counter()
     messages = [message.to_message() for message in asked.query]
     question = make_question(asked.scope.model, asked.scope.keys, messages, cache.settings)
-    found, served = Found(), False
-    error: Exception | None = None
-    try:
+    with Asking(cache, API, question, started) as asking:
         if question.model in cache.settings.model_blacklist:
             raise BlacklistError(f"model: {question.model} in blacklist")
-        if not (asked.cache_skip or _is_skipped(cache, asked)):
-            found, served = look_up(cache, question, asked.threshold, asked.top_k)
-        if served and found.entry is not None:
-            cache.writer.hit(found.entry, time())
-    except Exception as exc:
-        error = exc
-        raise
-    finally:
-        seconds = perf_counter() - started
-        log(cache, question, found, served, seconds, error)
-    return reply.queried(found, served, seconds)
+        if asked.cache_skip or _is_skipped(cache, asked):
+            asking.found = Found(skipped=SKIPPED)
+        else:
+            asking.found, asking.served = look_up(cache, question, asked.threshold, asked.top_k)
+    return reply.queried(asking.found, asking.served, asking.seconds)
 
 
 def _is_skipped(cache: Cache, asked: QueryRequest) -> bool:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from time import perf_counter
 
 import numpy as np
 from cachetools import LRUCache
 
 from modelcache.embedding.base import Embedder
 from modelcache.errors import EmbeddingError, RefusedTextsError
+from modelcache.events import Events
+from modelcache.records.event import Embedded
 from modelcache.records.vectors import Embeddings
 
 # What a remembered text takes beside its vector: a hash, an array's header, the slots of two dicts.
@@ -52,9 +55,10 @@ class GatheringEmbedder:
     there are cores, has them sleep between steps, which was seen to double the time of a text.
     """
 
-    def __init__(self, engine: Embedder, memory_bytes: int = 0) -> None:
+    def __init__(self, engine: Embedder, memory_bytes: int = 0, events: Events | None = None) -> None:
         """Take an engine that is not open yet; ``memory_bytes`` bounds what is remembered."""
         self._engine = engine
+        self._events = events or Events()
         self._memory_bytes = memory_bytes
         self._memory: LRUCache[bytes, Embeddings] = LRUCache(0)
         self._lock = threading.Lock()
@@ -176,6 +180,7 @@ class GatheringEmbedder:
         """
         error: Exception | None = None
         vectors: Sequence[Embeddings | None] = [None] * len(batch)
+        started = perf_counter()
         try:
             made = list(self._engine.embed([way.text for way in batch]))
             if len(made) != len(batch):
@@ -188,6 +193,7 @@ class GatheringEmbedder:
             error = exc
         except Exception as exc:  # noqa: BLE001 - others wait for this batch; each raises it for itself
             error = exc
+        self._events.tell(Embedded(len(batch), perf_counter() - started, error is not None))
         with self._lock:
             for way, vector in zip(batch, vectors, strict=True):
                 way.error = error

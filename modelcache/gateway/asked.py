@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -10,15 +11,18 @@ import orjson
 from modelcache.gateway.access import KEY_HEADER
 from modelcache.gateway.chat import BypassError, Chat, Form, read_chat, read_form
 from modelcache.gateway.control import Control, read_control
-from modelcache.gateway.headers import BYPASS, Told
+from modelcache.gateway.headers import BYPASS, HIT, MISS, Told
 from modelcache.gateway.messages import HttpRequest
 from modelcache.hashing import digest
 from modelcache.processor.pre import make_question
+from modelcache.records.event import COLLAPSED, EXACT, SEMANTIC, Queried, Usage
+from modelcache.records.found import Found
 from modelcache.records.question import Question
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
 
+API = "gateway"
 SHARED = "shared"
 HEADER_RULE = "header:"
 # Where callers of different services put their key.
@@ -40,6 +44,37 @@ class Asked:
     question: Question | None = None
     """None where the cache has no part in the request."""
     told: Told = field(default_factory=lambda: Told(uuid4().hex))
+    found: Found = field(default_factory=Found)
+    """What the last look-up found."""
+    looked_seconds: float = 0.0
+    """What its look-ups took."""
+    bypassed: str = ""
+    """Why the cache was not looked into, in a word; "" if it was."""
+    usage: Usage | None = None
+    """What the answer from the cache cost when it was made."""
+
+    def event(self) -> Queried:
+        """Return what is told of the request once it is known who answers."""
+        told, found = self.told, self.found
+        is_hit = told.status == HIT
+        hit_type = COLLAPSED if told.collapsed else EXACT if found.exact else SEMANTIC
+        kept_at = told.kept_at if is_hit and not told.collapsed else None
+        return Queried(
+            api=API,
+            model=self.model,
+            model_key="" if self.question is None else self.question.model_key,
+            outcome=HIT if is_hit else BYPASS if self.bypassed else MISS,
+            seconds=self.looked_seconds,
+            hit_type=hit_type if is_hit else "",
+            reason="" if is_hit else self.bypassed,
+            veto=found.veto,
+            is_withheld=found.entry is not None and not is_hit,
+            similarity=told.similarity,
+            confidence=told.confidence,
+            entry_id=told.entry_id if is_hit else None,
+            entry_age=None if kept_at is None else max(0.0, time() - kept_at),
+            usage=self.usage if is_hit else None,
+        )
 
     @property
     def is_kept(self) -> bool:
@@ -49,7 +84,7 @@ class Asked:
     def bypass(self, reason: str) -> None:
         """Say that the cache was not looked into, and why."""
         self.told.status = self.told.forwarded = BYPASS
-        self.told.reason = reason
+        self.told.reason = self.bypassed = reason
 
 
 def read_asked(request: HttpRequest, settings: "Settings") -> Asked:

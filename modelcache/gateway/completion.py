@@ -9,6 +9,7 @@ import orjson
 
 from modelcache.gateway.chat import Form
 from modelcache.gateway.messages import EVENT_STREAM, JSON
+from modelcache.records.event import Usage
 
 Completion = dict[str, Any]
 
@@ -155,6 +156,15 @@ def text_to_keep(completion: Completion) -> str:
 def told_anew(completion: Completion, now: float) -> Completion:
     """Return the completion as of now, with an id of its own."""
     return completion | {"id": f"chatcmpl-{uuid4().hex}", "object": COMPLETION, "created": int(now)}
+
+
+def usage_of(completion: Completion) -> Usage | None:
+    """Return the tokens that a completion cost; None where it does not say so."""
+    usage = completion.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt, completed = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return Usage(prompt, completed) if isinstance(prompt, int) and isinstance(completed, int) else None
 
 
 def render(completion: Completion, form: Form) -> tuple[str, bytes]:

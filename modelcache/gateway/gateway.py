@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from time import time
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from modelcache.access.gate import READ, WRITE, Caller
 from modelcache.core import Service
 from modelcache.errors import ModelCacheError, RequestError
 from modelcache.gateway.access import admitted, permit_chat
-from modelcache.gateway.asked import Asked, read_asked
+from modelcache.gateway.asked import API, Asked, read_asked
 from modelcache.gateway.completion import (
     NO_USAGE,
     Completion,
@@ -18,6 +18,7 @@ from modelcache.gateway.completion import (
     read_whole,
     render,
     told_anew,
+    usage_of,
 )
 from modelcache.gateway.control import ControlError
 from modelcache.gateway.entry import Kept
@@ -38,6 +39,7 @@ from modelcache.gateway.threads import Threads
 from modelcache.gateway.upstream import Sent, Upstream, UpstreamError
 from modelcache.learning.policy import OFF, SERVE
 from modelcache.manager.patience import one_request
+from modelcache.records.event import QUERY, Failed, SentOn
 from modelcache.records.found import Likeness
 from modelcache.records.question import Question
 
@@ -63,6 +65,7 @@ class Gateway:
         self.settings: Settings = service.settings
         self.threads = Threads(self.settings.gateway_threads)
         self._service = service
+        self._events = service.events
         self._upstream = upstream
         self._store = GatewayStore(service)
         self._flights = Flights()
@@ -84,6 +87,7 @@ class Gateway:
         """Return the reply where the cache has it, otherwise what waits for the server behind."""
         if DOTS & set(request.path.split("/")):
             # They would lead out of what is under the address of the server behind.
+            self.failed(400)
             return error_reply(400, "the path has . or .. in it", "invalid_path")
         try:
             caller = admitted(self._service, request)
@@ -93,8 +97,10 @@ class Gateway:
             if (request.method, request.path) == ("POST", FEEDBACK):
                 return answer_feedback(self._service, request)
         except ControlError as exc:
+            self.failed(400)
             return error_reply(400, str(exc), "invalid_cache_control", exc.param)
         except RequestError as exc:
+            self.failed(exc.http_status)
             return error_reply(exc.http_status, exc.public, CODES[exc.http_status], headers=_named(exc))
         return partial(self._answered, partial(self._pass_on, request))
 
@@ -103,11 +109,14 @@ class Gateway:
         permit_chat(caller, asked.model, len(request.body))
         looked = self._looked_up(asked)
         if looked is not None and looked.kept is not None:
-            return _hit(asked, looked, looked.kept, self.settings)
+            hit = _hit(asked, looked, looked.kept, self.settings)
+            self._events.tell(asked.event())
+            return hit
         if asked.control.only_if_cached:
+            self._events.tell(asked.event())
             message = "no entry answers this request, and only-if-cached was asked for"
             return error_reply(504, message, "not_cached", headers=asked.told.headers())
-        return partial(self._answered, partial(self._ask, asked))
+        return partial(self._answered, partial(self._ask_and_tell, asked))
 
     def _looked_up(self, asked: Asked) -> Looked | None:
         """Return what was found; what keeps it from answering is told."""
@@ -118,12 +127,17 @@ class Gateway:
             return None
         if asked.control.no_cache:
             told.forwarded = "request"
+            asked.bypassed = "no-cache"
             return None
+        started = perf_counter()
         try:
             looked = self._store.look_up(asked, question)
         except AsideError as exc:
             asked.bypass(exc.reason)
             return None
+        finally:
+            asked.looked_seconds += perf_counter() - started
+        asked.found = looked.found
         told.similarity, told.confidence = looked.found.likeness
         told.reason = looked.found.veto
         if looked.kept is None:
@@ -146,11 +160,34 @@ class Gateway:
         try:
             return work()
         except UpstreamError as exc:
+            self.failed(exc.status)
             return error_reply(exc.status, str(exc), exc.code_name)
 
+    def failed(self, status: int) -> None:
+        """Tell those who listen that a request was refused, or failed, here."""
+        self._events.tell(Failed(API, QUERY, status))
+
     def _pass_on(self, request: HttpRequest) -> HttpReply:
-        sent = self._upstream.send(request, request.body, to_read=False)
+        sent = self._sent(request, request.body, to_read=False)
         return HttpReply(sent.status, sent.headers(), _closing(sent))
+
+    def _sent(self, request: HttpRequest, body: bytes, *, to_read: bool) -> Sent:
+        started, status = perf_counter(), "failed"
+        try:
+            sent = self._upstream.send(request, body, to_read=to_read)
+            status = str(sent.status)
+        except UpstreamError as exc:
+            status = exc.code_name.removeprefix("upstream_")
+            raise
+        finally:
+            self._events.tell(SentOn(status, perf_counter() - started))
+        return sent
+
+    def _ask_and_tell(self, asked: Asked) -> HttpReply:
+        try:
+            return self._ask(asked)
+        finally:
+            self._events.tell(asked.event())
 
     def _ask(self, asked: Asked) -> HttpReply:
         """Ask the server behind, unless somebody asks the same already."""
@@ -226,7 +263,7 @@ class Gateway:
         """Ask the server behind, pass its reply on, and keep what may be kept."""
         streams = False
         try:
-            sent = self._upstream.send(asked.request, asked.body, to_read=True)
+            sent = self._sent(asked.request, asked.body, to_read=True)
             try:
                 is_read = sent.status == 200 and not sent.is_encoded
                 streams = is_read and sent.content_type.startswith(EVENT_STREAM)
@@ -296,6 +333,7 @@ def _hit(asked: Asked, looked: Looked, kept: Kept, settings: "Settings") -> Http
 def _reply_of(asked: Asked, completion: Completion, settings: "Settings") -> HttpReply:
     """Say a completion again, in the form that this caller wants."""
     completion = told_anew(completion, time())
+    asked.usage = usage_of(completion)
     if settings.hit_usage == "zero" or not completion.get("usage"):
         completion["usage"] = dict(NO_USAGE)
     content_type, body = render(completion, asked.form)

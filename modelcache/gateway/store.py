@@ -11,7 +11,7 @@ from typing import TypeVar
 from modelcache.answering import Answered, keep, log, look_up
 from modelcache.core import Cache, Service
 from modelcache.errors import EmbeddingError, ModelCacheError, StoreError, UnavailableError
-from modelcache.gateway.asked import Asked
+from modelcache.gateway.asked import API, Asked
 from modelcache.gateway.completion import Completion
 from modelcache.gateway.entry import Kept, unwrap, wrap
 from modelcache.learning.policy import OFF
@@ -99,7 +99,7 @@ class GatewayStore:
         def work() -> int:
             try:
                 with one_request():
-                    return keep(self.cache, question.model, [answered])[0]
+                    return keep(self.cache, question.model, [answered], api=API)[0]
             finally:
                 after()
 

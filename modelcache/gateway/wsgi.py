@@ -35,6 +35,7 @@ class GatewayApp:
             return _send(reply, start_response)
         threads = self._gateway.threads
         if not threads.take():
+            self._gateway.failed(429)
             return _send(_too_many(), start_response)
         detach = environ.get(DETACH)
         if detach is not None:
@@ -50,6 +51,7 @@ class GatewayApp:
     def _begin(self, environ: WSGIEnvironment) -> HttpReply | Later:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > self._most_bytes:
+            self._gateway.failed(413)
             message = f"the body is larger than {self._most_bytes} bytes"
             return error_reply(413, message, "request_too_large")
         return self._gateway.answer(_request_of(environ, length))
@@ -64,6 +66,7 @@ class GatewayApp:
             return work()
         except Exception:
             logger.exception("a request failed unexpectedly")
+            self._gateway.failed(500)
             return error_reply(500, UNEXPECTED, "internal_error")
 
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from time import perf_counter, time
 from typing import Annotated, Any
 
 import orjson
@@ -10,17 +9,19 @@ from flask import Blueprint, Response, request
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from modelcache.access.gate import ADMIN, READ, WRITE
-from modelcache.answering import Answered, keep, log, look_up
+from modelcache.answering import Answered, Asking, keep, look_up
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, BodyError, FieldError, ModelCacheError, RequestError
 from modelcache.manager.patience import one_request
 from modelcache.processor.pre import make_question
 from modelcache.processor.texts import encodable, not_blank
 from modelcache.records.dialogue import Message
+from modelcache.records.event import CHANGE, QUERY, Failed
 from modelcache.records.question import Question
 
 logger = logging.getLogger(__name__)
 
+API = "gptcache"
 JSON = "application/json"
 
 
@@ -53,6 +54,8 @@ def blueprint(service: Service) -> Blueprint:
         except Exception:
             logger.exception("a request failed unexpectedly")
             status, body = 500, {"detail": UNEXPECTED_DESC}
+        if status != 200:
+            service.events.tell(Failed(API, QUERY if role == READ else CHANGE, status))
         return Response(orjson.dumps(body), status, headers=headers, content_type=JSON)
 
     @routes.post("/put")
@@ -71,18 +74,16 @@ def blueprint(service: Service) -> Blueprint:
 
 
 def _put(cache: Cache, model: str, asked: _Put) -> str:
-    keep(cache, model, [Answered(_question(cache, model, asked.prompt), asked.answer)])
+    keep(cache, model, [Answered(_question(cache, model, asked.prompt), asked.answer)], api=API)
     return "successfully update the cache"
 
 
 def _get(cache: Cache, model: str, asked: _Get) -> dict[str, str | None]:
     question = _question(cache, model, asked.prompt)
-    started = perf_counter()
-    found, served = look_up(cache, question)
-    if served and found.entry is not None:
-        cache.writer.hit(found.entry, time())
-    log(cache, question, found, served, perf_counter() - started, None)
-    answer = found.entry.answer if served and found.entry is not None else None
+    with Asking(cache, API, question) as asking:
+        asking.found, asking.served = look_up(cache, question)
+    entry = asking.found.entry if asking.served else None
+    answer = None if entry is None else entry.answer
     return {"prompt": asked.prompt, "answer": answer}
 
 

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from time import perf_counter, time
+from time import time
 from typing import Any
 
 import orjson
 
-from modelcache.access.gate import WRITE
-from modelcache.answering import Answered, keep, log, look_up
+from modelcache.access.gate import READ, WRITE
+from modelcache.answering import Answered, Asking, keep, look_up
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
 from modelcache.hashing import digest
@@ -19,11 +19,13 @@ from modelcache.manager.patience import one_request
 from modelcache.processor.pre import make_question
 from modelcache.records.dialogue import Message, last_turn
 from modelcache.records.entry import CachedAnswer
+from modelcache.records.event import CHANGE, QUERY, Failed
 from modelcache.records.found import Found
 from modelcache.records.question import Question
 
 logger = logging.getLogger(__name__)
 
+API = "langcache"
 MILLISECOND = 1e-3
 # As long as LangCache's own ids are.
 ID_DIGITS = 32
@@ -79,20 +81,31 @@ def handle(
     """Do the work for the caller with this ``Authorization``, who needs the role; nothing is raised."""
     caller = Caller.of(cache_id, key)
     if caller is None:
-        return problem(401, "Authorization: expected Bearer and a key")
+        return _failed(service, role, 401, "Authorization: expected Bearer and a key")
     try:
         service.gate.admit(key).permit(role, cache_id, inserts=int(role == WRITE))
         with one_request():
             return work(service.cache, caller)
     except RequestError as exc:
-        return problem(exc.http_status if exc.http_status in TITLES else 400, exc.public)
+        status = exc.http_status if exc.http_status in TITLES else 400
+        return _failed(service, role, status, exc.public)
     except ModelCacheError as exc:
         if not isinstance(exc, UnavailableError):
             logger.warning("a request failed: %s", exc, exc_info=exc.__cause__ is not None)
-        return problem(424, exc.public)
+        return _failed(service, role, 424, exc.public)
     except Exception:
         logger.exception("a request failed unexpectedly")
-        return problem(500, UNEXPECTED_DESC)
+        return _failed(service, role, 500, UNEXPECTED_DESC)
+
+
+def refuse(service: Service, role: str, exc: RequestError) -> Reply:
+    """Reply to a request that cannot be read."""
+    return _failed(service, role, 400, exc.public)
+
+
+def _failed(service: Service, role: str, status: int, detail: str) -> Reply:
+    service.events.tell(Failed(API, QUERY if role == READ else CHANGE, status))
+    return problem(status, detail)
 
 
 def problem(status: int, detail: str) -> Reply:
@@ -107,18 +120,15 @@ def search(body: bytes) -> Callable[[Cache, Caller], Reply]:
 
     def work(cache: Cache, caller: Caller) -> Reply:
         question = caller.question(cache, asked.prompt, asked.attributes)
-        started = perf_counter()
         exact_only = "semantic" not in asked.search_strategies
-        found, served = look_up(cache, question, exact_only=exact_only)
-        # Theirs is a cosine: it can only refuse what the decision here would have served.
-        least, similarity = asked.similarity_threshold, found.likeness.similarity
-        served = served and (least is None or (similarity is not None and similarity >= least))
-        if served and found.entry is not None:
-            cache.writer.hit(found.entry, time())
-        log(cache, question, found, served, perf_counter() - started, None)
-        if found.entry is None or not served:
+        with Asking(cache, API, question) as asking:
+            asking.found, served = look_up(cache, question, exact_only=exact_only)
+            # Theirs is a cosine: it can only refuse what the decision here would have served.
+            least, similarity = asked.similarity_threshold, asking.found.likeness.similarity
+            asking.served = served and (least is None or (similarity is not None and similarity >= least))
+        if asking.found.entry is None or not asking.served:
             return 200, {"data": []}
-        return 200, {"data": [_shown(found, found.entry, asked)]}
+        return 200, {"data": [_shown(asking.found, asking.found.entry, asked)]}
 
     return work
 
@@ -135,7 +145,7 @@ def insert(body: bytes) -> Callable[[Cache, Caller], Reply]:
             caller.tags(new.attributes),
             envelope=orjson.dumps({"langcache": caller.tenant}).decode(),
         )
-        return 201, {"entryId": shown_id(keep(cache, caller.cache_id, [answered])[0])}
+        return 201, {"entryId": shown_id(keep(cache, caller.cache_id, [answered], api=API)[0])}
 
     return work
 

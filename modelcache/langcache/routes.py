@@ -23,7 +23,7 @@ def blueprint(service: Service) -> Blueprint:
         try:
             work = read(request.get_data())
         except RequestError as exc:
-            status, body = api.problem(400, exc.public)
+            status, body = api.refuse(service, role, exc)
         else:
             key = request.headers.get("Authorization", "")
             status, body = api.handle(service, work, role, cache_id, key)

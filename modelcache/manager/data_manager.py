@@ -15,6 +15,7 @@ from time import time
 from typing import Any
 
 from modelcache.errors import StoreError, VectorStoreError
+from modelcache.events import Events
 from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.eviction.sweep import Sweep, SweepLimits
@@ -23,6 +24,7 @@ from modelcache.manager.reconcile import index_vector, index_vectors, reconcile
 from modelcache.manager.scalar_data.base import MAX_ID, ScalarStore
 from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.records.entry import CachedAnswer, Candidate, NewAnswer
+from modelcache.records.event import Removed
 from modelcache.records.names import model_key
 from modelcache.records.vectors import Embeddings, from_bytes
 
@@ -44,12 +46,14 @@ class SSDataManager:
         embedder: str,
         eviction: EvictionManager | None = None,
         limits: SweepLimits | None = None,
+        events: Events | None = None,
     ) -> None:
         self.scalars = scalars
         self.vectors = vectors
         self.embedder = embedder
         self.eviction = eviction
-        self._sweep = Sweep(scalars, vectors, embedder, limits or SweepLimits(), self._locked)
+        self._events = events or Events()
+        self._sweep = Sweep(scalars, vectors, embedder, limits or SweepLimits(), self._locked, self._events)
         self._reconciled: set[str] = set()
         # A truncate must not run between an insert's rows and its vectors: one lock per model,
         # taken from a fixed number of them, since anybody may name any number of models.
@@ -168,15 +172,15 @@ class SSDataManager:
 
     def delete(self, model: str, ids: Sequence[int]) -> int:
         """Remove entries of this model by id; they stop answering at once. Returns how many there were."""
-        return self.scalars.delete(model_key(model), ids)
+        return self._removed(model, "id", self.scalars.delete(model_key(model), ids))
 
     def delete_tagged(self, model: str, tags: Sequence[str]) -> int:
         """Remove the entries of this model that carry any of the tags; returns how many there were."""
-        return self.scalars.delete_tagged(model_key(model), tags)
+        return self._removed(model, "tag", self.scalars.delete_tagged(model_key(model), tags))
 
     def delete_scoped(self, model: str, scope: Mapping[str, Any]) -> int:
         """Remove the entries of this model whose scope holds all of these, at least one; returns how many."""
-        return self.scalars.delete_scoped(model_key(model), scope)
+        return self._removed(model, "scope", self.scalars.delete_scoped(model_key(model), scope))
 
     def truncate_all(self) -> int:
         """Remove every entry of every model; returns how many there were."""
@@ -193,6 +197,12 @@ class SSDataManager:
         # any more either way: the rows are gone.
         if self.eviction is not None:
             self.eviction.removed(model_key(model))
+        return self._removed(model, "truncate", count)
+
+    def _removed(self, model: str, cause: str, count: int) -> int:
+        """Tell those who listen, and return the count."""
+        if count:
+            self._events.tell(Removed(model_key(model), cause, count))
         return count
 
     def sweep(self, everything: bool = False) -> int:

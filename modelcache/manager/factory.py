@@ -4,6 +4,7 @@ from typing import Any
 
 from modelcache.backends import EVICTION_BOOKS, SCALAR_STORES, VECTOR_STORES
 from modelcache.errors import ScalarStoreError, StoreError, VectorStoreError
+from modelcache.events import Events
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.manager.eviction.base import EvictionBook
 from modelcache.manager.eviction.eviction_manager import EvictionManager
@@ -38,7 +39,9 @@ def get_vector_store(settings: Settings, dimension: int) -> VectorStore:
     return GuardedVectors(store, _guard(VectorStoreError, settings)) if store.remote else store
 
 
-def get_eviction_manager(settings: Settings, scalars: ScalarStore) -> EvictionManager:
+def get_eviction_manager(
+    settings: Settings, scalars: ScalarStore, events: Events | None = None
+) -> EvictionManager:
     """Build what keeps models under their size: a limit may be set for any of them at any time."""
     limits = SizeLimits(settings.max_size)
     book: EvictionBook
@@ -58,6 +61,7 @@ def get_eviction_manager(settings: Settings, scalars: ScalarStore) -> EvictionMa
         settings.clean_size,
         fallback=fallback,
         limit=settings.store_timeout,
+        events=events,
     )
 
 
@@ -78,10 +82,13 @@ def get_data_manager(
     return _coordinate(cache_base, vector_base, embedder, make_settings(settings))
 
 
-def data_manager_of(settings: Settings, embedder: str, dimension: int) -> SSDataManager:
+def data_manager_of(
+    settings: Settings, embedder: str, dimension: int, events: Events | None = None
+) -> SSDataManager:
     """Build both stores that the settings name, and what coordinates them; nothing is opened."""
     vectors = get_vector_store(settings, dimension)
-    return _coordinate(get_scalar_store(settings, alone=vectors.exclusive), vectors, embedder, settings)
+    scalars = get_scalar_store(settings, alone=vectors.exclusive)
+    return _coordinate(scalars, vectors, embedder, settings, events)
 
 
 def _guard(error: type[StoreError], settings: Settings) -> Guard:
@@ -89,12 +96,17 @@ def _guard(error: type[StoreError], settings: Settings) -> Guard:
 
 
 def _coordinate(
-    scalars: ScalarStore, vectors: VectorStore, embedder: str, settings: Settings
+    scalars: ScalarStore,
+    vectors: VectorStore,
+    embedder: str,
+    settings: Settings,
+    events: Events | None = None,
 ) -> SSDataManager:
     return SSDataManager(
         scalars,
         vectors,
         embedder,
-        get_eviction_manager(settings, scalars),
+        get_eviction_manager(settings, scalars, events),
         SweepLimits(settings.sweep_rows, settings.sweep_share, settings.compact_every),
+        events,
     )

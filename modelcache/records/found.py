@@ -34,5 +34,7 @@ class Found:
     """Of the entry or, where there is none, of the nearest one."""
     veto: str = ""
     """The rule that refused the nearest entry which would or might have answered; "" if none did."""
+    skipped: str = ""
+    """Why nothing was looked for, in a word; "" if it was."""
     observations: tuple[Observation, ...] = ()
     """What was observed of an entry that was found by meaning."""

@@ -25,6 +25,7 @@ ALLOWED = {
     "errors": set[str](),
     "hashing": set[str](),
     "records": GROUND,
+    "events": GROUND | {"records"},
     "language": GROUND | {"records"},
 }
 FORBIDDEN = {

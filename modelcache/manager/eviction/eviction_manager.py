@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from modelcache.errors import ScalarStoreError, StoreError
+from modelcache.events import Events
 from modelcache.manager.eviction.base import EntryKey, EvictionBook
 from modelcache.manager.eviction.limits import SizeLimits
 from modelcache.manager.patience import time_left, waiting
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
+from modelcache.records.event import Removed
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class EvictionManager:
         *,
         fallback: EvictionBook | None = None,
         limit: float = 2.0,
+        events: Events | None = None,
     ) -> None:
         """``fallback`` names the victims while the book fails; ``limit`` is how long an insert waits."""
         self._scalars = scalars
@@ -51,6 +54,7 @@ class EvictionManager:
         self._limits = limits
         self._clean_size = clean_size
         self._limit = limit
+        self._events = events or Events()
         self._tallies: dict[str, _Tally] = {}
         self._stale: set[str] = set()
         self._turns = [threading.Lock() for _ in range(LOCK_STRIPES)]
@@ -126,6 +130,7 @@ class EvictionManager:
                 self._try_book(model_key, lambda book: book.forget(model_key))
                 break
             gone = self._scalars.delete(model_key, victims)
+            self._events.tell(Removed(model_key, "evicted", gone))
             evicted += gone
             # Another worker may just have evicted the same ones.
             if gone < len(victims) and self._over(model_key, expected) <= 0:

@@ -5,10 +5,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import time
 
+from modelcache.events import Events
 from modelcache.manager.names import collection_name
 from modelcache.manager.reconcile import reconcile
 from modelcache.manager.scalar_data.base import DeadCount, ScalarStore
 from modelcache.manager.vector_data.base import VectorStore
+from modelcache.records.event import Removed
 
 CHUNK_ROWS = 1000
 
@@ -32,6 +34,7 @@ class Sweep:
         embedder: str,
         limits: SweepLimits,
         locked: Callable[[str], AbstractContextManager[None]],
+        events: Events,
     ) -> None:
         """``locked`` keeps inserts out of a collection, where they would not show before their end."""
         self._locked = locked
@@ -39,6 +42,7 @@ class Sweep:
         self._vectors = vectors
         self.embedder = embedder
         self._limits = limits
+        self._events = events
         self._sweeps: dict[str, int] = {}
 
     def run(self, everything: bool = False) -> int:
@@ -46,7 +50,8 @@ class Sweep:
 
         Returns how many rows went. Raises StoreError, and may be repeated.
         """
-        self._scalars.delete_expired(time())
+        if expired := self._scalars.delete_expired(time()):
+            self._events.tell(Removed("", "expired", expired))
         removed = 0
         for dead in self._scalars.dead_counts():
             living = self._scalars.count(dead.model_key)
