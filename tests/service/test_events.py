@@ -11,11 +11,11 @@ from modelcache.errors import ScalarStoreError
 from modelcache.events import Events
 from modelcache.records.event import Embedded, Failed, Inserted, Queried, Removed, SentOn, Told, Usage
 from modelcache.testing.hash_embedder import NEAR
-from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.gateway_client import GatewayClient, chat_body
-from tests.test_langcache import LangCacheClient
-from tests.upstream import Upstream
+from tests.service.test_langcache import LangCacheClient
+from tests.support.client import CacheClient
+from tests.support.gateway_client import GatewayClient, chat_body
+from tests.support.upstream import Upstream
 
 KINDS = (Queried, Inserted, Removed, Told, Embedded, SentOn, Failed)
 
