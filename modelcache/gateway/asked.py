@@ -1,4 +1,4 @@
-"""One chat request on its way through the gateway."""
+"""One request for an answer on its way through the gateway."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +9,9 @@ from uuid import uuid4
 import orjson
 
 from modelcache.gateway.access import KEY_HEADER
-from modelcache.gateway.chat import BypassError, Chat, Form, read_chat, read_form
+from modelcache.gateway.chat import BypassError, Chat, Form
 from modelcache.gateway.control import Control, read_control
+from modelcache.gateway.dialect import Dialect
 from modelcache.gateway.headers import BYPASS, HIT, MISS, Told
 from modelcache.gateway.messages import HttpRequest
 from modelcache.hashing import digest
@@ -31,9 +32,12 @@ KEY_HEADERS = ("authorization", "api-key", "x-api-key", KEY_HEADER)
 
 @dataclass(slots=True)
 class Asked:
-    """One chat request: what is asked, how, by whom, and what becomes of it."""
+    """One request: what is asked, how, by whom, and what becomes of it."""
 
     request: HttpRequest
+    dialect: Dialect
+    fields: Mapping[str, Any]
+    """The request's body."""
     body: bytes
     """What is sent on."""
     control: Control
@@ -87,8 +91,8 @@ class Asked:
         self.told.reason = self.bypassed = reason
 
 
-def read_asked(request: HttpRequest, settings: "Settings") -> Asked:
-    """Read a chat request. Raises ControlError for what is asked of the cache and not understood.
+def read_asked(request: HttpRequest, dialect: Dialect, settings: "Settings") -> Asked:
+    """Read a request of a dialect. Raises ControlError for what is asked of the cache and not understood.
 
     What else is wrong with it is left to the server behind.
     """
@@ -96,10 +100,11 @@ def read_asked(request: HttpRequest, settings: "Settings") -> Asked:
     sent = request.body
     if "cache" in fields:
         sent = orjson.dumps({name: value for name, value in fields.items() if name != "cache"})
-    asked = Asked(request, sent, read_control(request, fields.get("cache")), read_form(fields))
+    control = read_control(request, fields.get("cache"))
+    asked = Asked(request, dialect, fields, sent, control, dialect.form(fields))
     asked.model = model if isinstance(model := fields.get("model"), str) else ""
     try:
-        chat = read_chat(fields)
+        chat = dialect.read(fields)
         if chat.model in settings.model_blacklist:
             raise BypassError("blacklist")
         if asked.control.mode == "off":

@@ -1,6 +1,6 @@
 """A chat request as the cache sees it: what is asked, under which terms, and why not, where it cannot be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,32 +60,50 @@ def read_chat(body: Mapping[str, Any]) -> Chat:
 
     What is malformed is left to the server behind, which says so in its own words.
     """
-    model, messages = body.get("model"), body.get("messages")
-    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
-        raise BypassError("model")
+    model, messages = model_of(body), body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise BypassError("messages")
-    for name in NOT_CACHED:
-        if body.get(name):
-            raise BypassError(name.replace("_", "-"))
+    refuse(body, NOT_CACHED)
     if body.get("n") not in (None, 1):
         raise BypassError("n")
     if body.get("modalities") not in (None, ["text"]):
         raise BypassError("modalities")
-    if is_deep(body):
-        raise BypassError("nesting")
-    said = tuple(_message(message) for message in messages)
+    said = tuple(message_of(message) for message in messages)
     if said[-1].role != USER or not has_text(said[-1].content):
         raise BypassError("tool-result" if said[-1].role in ("tool", "function") else "last-message")
-    terms = {name: canonical(value) for name, value in body.items() if _is_asked(name, value)}
-    return Chat(model, said, digest("terms", terms))
+    return Chat(model, said, digest("terms", terms_of(body, NOT_ASKED, {"n": 1})))
 
 
-def _is_asked(name: str, value: Any) -> bool:
-    return name not in NOT_ASKED and value is not None and (name, value) not in (("n", 1),)
+def model_of(body: Mapping[str, Any]) -> str:
+    """Return the model that a request names. Raises BypassError."""
+    model = body.get("model")
+    if not isinstance(model, str) or not 0 < len(model) <= MAX_MODEL_CHARS:
+        raise BypassError("model")
+    return model
 
 
-def _message(message: Any) -> Message:
+def refuse(body: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Raise BypassError for a request with any of these fields, or one that is nested too deep."""
+    for name in names:
+        if body.get(name):
+            raise BypassError(name.replace("_", "-"))
+    if is_deep(body):
+        raise BypassError("nesting")
+
+
+def terms_of(
+    body: Mapping[str, Any], not_asked: Collection[str], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what else in a body can change the answer, in one form for all that mean the same."""
+    return {
+        name: canonical(value)
+        for name, value in body.items()
+        if name not in not_asked and value is not None and value != defaults.get(name)
+    }
+
+
+def message_of(message: Any, kinds: Collection[str] = ("text",)) -> Message:
+    """Return a message, whose parts are all of these kinds. Raises BypassError."""
     if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
         raise BypassError("messages")
     role = message["role"]
@@ -94,12 +112,12 @@ def _message(message: Any) -> Message:
         for name, value in message.items()
         if name not in ("role", "content") and value not in EMPTY
     }
-    if role in SYSTEM_ROLES and role != SYSTEM:
-        extra["role"], role = role, SYSTEM
-    return Message(role, _text(message.get("content")), extra)
+    if role in SYSTEM_ROLES:
+        role = SYSTEM
+    return Message(role, _text(message.get("content"), kinds), extra)
 
 
-def _text(content: Any) -> str:
+def _text(content: Any, kinds: Collection[str]) -> str:
     """Join the parts of a content, all of which must be text."""
     if content is None:
         return ""
@@ -109,7 +127,7 @@ def _text(content: Any) -> str:
         raise BypassError("messages")
     texts = []
     for part in content:
-        if not isinstance(part, Mapping) or part.get("type") != "text":
+        if not isinstance(part, Mapping) or part.get("type") not in kinds:
             raise BypassError("content-type")
         if not isinstance(part.get("text"), str):
             raise BypassError("messages")

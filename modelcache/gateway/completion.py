@@ -36,6 +36,11 @@ def read_whole(content_type: str, data: bytes) -> Completion:
     """Return the completion in a reply of either form. Raises NotKeptError where there is none in it."""
     if content_type.startswith(EVENT_STREAM):
         return rebuild(read_events(data))
+    return read_object(content_type, data)
+
+
+def read_object(content_type: str, data: bytes) -> Completion:
+    """Return the JSON object of a reply. Raises NotKeptError where it is none, or an error."""
     if not content_type.startswith(JSON):
         raise NotKeptError("content-type")
     try:
@@ -153,18 +158,42 @@ def text_to_keep(completion: Completion) -> str:
     return text
 
 
-def told_anew(completion: Completion, now: float) -> Completion:
+def without_text(completion: Completion) -> Completion:
+    """Return a completion of one choice without its text."""
+    [choice] = completion["choices"]
+    message = {name: value for name, value in choice["message"].items() if name != "content"}
+    return completion | {"choices": [choice | {"message": message}]}
+
+
+def with_text(completion: Completion, text: str) -> Completion:
+    """Return it with a text again."""
+    [choice] = completion["choices"]
+    message = {"role": "assistant", "content": text} | choice["message"]
+    return completion | {"choices": [choice | {"message": message}]}
+
+
+def bare(text: str, model: str) -> Completion:
+    """Return a completion of a text, of which nothing else is known."""
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": STOP}
+    return {"object": COMPLETION, "model": model, "choices": [choice], "usage": dict(NO_USAGE)}
+
+
+def told_anew(completion: Completion, body: Mapping[str, Any], now: float) -> Completion:
     """Return the completion as of now, with an id of its own."""
     return completion | {"id": f"chatcmpl-{uuid4().hex}", "object": COMPLETION, "created": int(now)}
 
 
 def usage_of(completion: Completion) -> Usage | None:
     """Return the tokens that a completion cost; None where it does not say so."""
-    usage = completion.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    prompt, completed = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return Usage(prompt, completed) if isinstance(prompt, int) and isinstance(completed, int) else None
+    return tokens_of(completion, "prompt_tokens", "completion_tokens")
+
+
+def tokens_of(completion: Completion, prompt: str, completed: str) -> Usage | None:
+    """Return the same by the names of two fields of its usage."""
+    found = usage if isinstance(usage := completion.get("usage"), dict) else {}
+    asked, said = found.get(prompt), found.get(completed)
+    return Usage(asked, said) if isinstance(asked, int) and isinstance(said, int) else None
 
 
 def render(completion: Completion, form: Form) -> tuple[str, bytes]:
@@ -203,3 +232,8 @@ def replay(completion: Completion, include_usage: bool) -> Iterator[dict[str, An
 def event(chunk: Mapping[str, Any]) -> bytes:
     """Write one event of a stream."""
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def broken(message: str, code: str) -> bytes:
+    """Return the event that ends a stream which broke off; OpenAI's clients raise it."""
+    return event({"error": {"message": message, "type": "server_error", "param": None, "code": code}})

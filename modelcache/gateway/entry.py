@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from modelcache.gateway.completion import COMPLETION, NO_USAGE, STOP, Completion, text_to_keep
+from modelcache.gateway.completion import Completion
+from modelcache.gateway.dialect import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,32 +16,27 @@ class Kept:
     completion: Completion
     kept_at: float | None
     """Seconds since the epoch; None of entries that came by another way."""
-    tenant: str
-    model: str
-    """As requests name it."""
 
 
-def wrap(completion: Completion, tenant: str, model: str, now: float) -> tuple[str, str]:
+def wrap(dialect: Dialect, completion: Completion, tenant: str, model: str, now: float) -> tuple[str, str]:
     """Return text and envelope. Raises NotKeptError."""
-    text = text_to_keep(completion)
-    [choice] = completion["choices"]
-    message = {name: value for name, value in choice["message"].items() if name != "content"}
-    rest = completion | {"choices": [choice | {"message": message}]}
+    text = dialect.text_of(completion)
+    rest = dialect.without_text(completion)
     return text, orjson.dumps({"kept_at": now, "tenant": tenant, "model": model, "completion": rest}).decode()
 
 
-def unwrap(envelope: str, text: str, model: str) -> Kept:
-    """Return what was kept, whole again. Raises ValueError for an envelope that nobody here wrote."""
+def unwrap(dialect: Dialect, envelope: str, text: str, model: str) -> Kept:
+    """Return what was kept, whole again. Raises what ``owner_of`` does."""
     if not envelope:
-        return Kept(_bare(text, model), None, "", model)
+        return Kept(dialect.bare(text, model), None)
     read: Any = orjson.loads(envelope)
-    completion = read["completion"]
-    [choice] = completion["choices"]
-    choice["message"] = {"role": "assistant", "content": text} | choice["message"]
-    return Kept(completion, read["kept_at"], read["tenant"], read["model"])
+    return Kept(dialect.with_text(read["completion"], text), read["kept_at"])
 
 
-def _bare(text: str, model: str) -> Completion:
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": STOP}
-    return {"object": COMPLETION, "model": model, "choices": [choice], "usage": dict(NO_USAGE)}
+def owner_of(envelope: str) -> tuple[str, str]:
+    """Return the tenant, and the model as requests name it.
+
+    Raises ValueError, KeyError or TypeError for an envelope that nobody here wrote.
+    """
+    read: Any = orjson.loads(envelope)
+    return read["tenant"], read["model"]

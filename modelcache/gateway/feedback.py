@@ -11,7 +11,8 @@ from modelcache.core import Cache, Service
 from modelcache.errors import ModelCacheError, UnavailableError
 from modelcache.gateway.asked import read_asked, tenant_of
 from modelcache.gateway.chat import BypassError
-from modelcache.gateway.entry import unwrap
+from modelcache.gateway.dialects import CHAT, RESPONSES
+from modelcache.gateway.entry import owner_of
 from modelcache.gateway.messages import HttpReply, HttpRequest, error_reply, json_reply
 from modelcache.manager.patience import one_request
 from modelcache.telling import UNKNOWN, tell, tell_of_itself
@@ -78,7 +79,8 @@ def _tell(
     cache: Cache, request: HttpRequest, entry_id: int, correct: bool, chat: dict[str, Any] | None
 ) -> str:
     if chat is not None:
-        asked = read_asked(replace(request, body=orjson.dumps(chat)), cache.settings)
+        dialect = RESPONSES if "input" in chat else CHAT
+        asked = read_asked(replace(request, body=orjson.dumps(chat)), dialect, cache.settings)
         return UNKNOWN if asked.question is None else tell(cache, asked.question, entry_id, correct=correct)
     scalars = cache.data_manager.scalars
     # Beyond what a store can hold there is no entry.
@@ -86,8 +88,8 @@ def _tell(
     if entry is None:
         return UNKNOWN
     try:
-        kept = unwrap(scalars.envelope(entry_id), entry.answer, "")
-        is_own = kept.tenant == tenant_of(request, cache.settings.gateway_tenant)
+        tenant, model = owner_of(scalars.envelope(entry_id))
+        is_own = tenant == tenant_of(request, cache.settings.gateway_tenant)
     except (ValueError, KeyError, TypeError, BypassError):
         return UNKNOWN
-    return tell_of_itself(cache, kept.model, entry, correct=correct) if is_own else UNKNOWN
+    return tell_of_itself(cache, model, entry, correct=correct) if is_own else UNKNOWN

@@ -11,16 +11,10 @@ from modelcache.core import Service
 from modelcache.errors import ModelCacheError, RequestError
 from modelcache.gateway.access import admitted, permit_chat
 from modelcache.gateway.asked import API, Asked, read_asked
-from modelcache.gateway.completion import (
-    NO_USAGE,
-    Completion,
-    NotKeptError,
-    read_whole,
-    render,
-    told_anew,
-    usage_of,
-)
+from modelcache.gateway.completion import Completion, NotKeptError
 from modelcache.gateway.control import ControlError
+from modelcache.gateway.dialect import Dialect
+from modelcache.gateway.dialects import DIALECTS
 from modelcache.gateway.entry import Kept
 from modelcache.gateway.feedback import answer_feedback
 from modelcache.gateway.flight import Flight, Flights, StoreFlights, Ticket
@@ -55,7 +49,7 @@ CODES = {
     403: "insufficient_permissions",
     429: "rate_limit_exceeded",
 }
-CHAT, FEEDBACK = "/v1/chat/completions", "/v1/feedback"
+FEEDBACK = "/v1/feedback"
 
 
 class Gateway:
@@ -91,8 +85,8 @@ class Gateway:
             return error_reply(400, "the path has . or .. in it", "invalid_path")
         try:
             caller = admitted(self._service, request)
-            if (request.method, request.path) == ("POST", CHAT):
-                return self._chat(request, caller)
+            if request.method == "POST" and request.path in DIALECTS:
+                return self._look_or_ask(request, DIALECTS[request.path], caller)
             caller.allow(WRITE if request.path == FEEDBACK else READ)
             if (request.method, request.path) == ("POST", FEEDBACK):
                 return answer_feedback(self._service, request)
@@ -104,8 +98,8 @@ class Gateway:
             return error_reply(exc.http_status, exc.public, CODES[exc.http_status], headers=_named(exc))
         return partial(self._answered, partial(self._pass_on, request))
 
-    def _chat(self, request: HttpRequest, caller: Caller) -> HttpReply | Later:
-        asked = read_asked(request, self.settings)
+    def _look_or_ask(self, request: HttpRequest, dialect: Dialect, caller: Caller) -> HttpReply | Later:
+        asked = read_asked(request, dialect, self.settings)
         permit_chat(caller, asked.model, len(request.body))
         looked = self._looked_up(asked)
         if looked is not None and looked.kept is not None:
@@ -248,7 +242,7 @@ class Gateway:
             ticket.shared = StoreFlights(data_manager, self.settings.single_flight_seconds)
             entry, ticket.holder = ticket.shared.wait(question)
             with one_request():
-                kept = None if entry is None else self._store.unwrapped(entry, question.model)
+                kept = None if entry is None else self._store.unwrapped(asked, entry)
         except ModelCacheError as exc:
             logger.warning("questions in flight are not shared between processes: %s", exc)
             return None
@@ -289,7 +283,7 @@ class Gateway:
             self._keep(asked, sent.content_type, data, ticket)
 
         over = _nothing if ticket is None else ticket.over
-        return Tee(sent, whole, over, finishes=self.settings.gateway_abandoned == "finish")
+        return Tee(sent, asked.dialect, whole, over, finishes=self.settings.gateway_abandoned == "finish")
 
     def _keep(self, asked: Asked, content_type: str, data: bytes, ticket: Ticket | None) -> None:
         """Keep an answer where that may be, and hand it to those who wait for it."""
@@ -299,7 +293,7 @@ class Gateway:
             return
         after = _nothing if ticket is None else ticket.handed_over()
         try:
-            completion = read_whole(content_type, data)
+            completion = asked.dialect.whole(content_type, data)
             entry_id = self._store.keep(asked, completion, after)
         except NotKeptError as exc:
             asked.told.reason = exc.reason
@@ -332,11 +326,12 @@ def _hit(asked: Asked, looked: Looked, kept: Kept, settings: "Settings") -> Http
 
 def _reply_of(asked: Asked, completion: Completion, settings: "Settings") -> HttpReply:
     """Say a completion again, in the form that this caller wants."""
-    completion = told_anew(completion, time())
-    asked.usage = usage_of(completion)
+    dialect = asked.dialect
+    asked.usage = dialect.usage_of(completion)
+    completion = dialect.anew(completion, asked.fields, time())
     if settings.hit_usage == "zero" or not completion.get("usage"):
-        completion["usage"] = dict(NO_USAGE)
-    content_type, body = render(completion, asked.form)
+        completion["usage"] = dict(dialect.no_usage)
+    content_type, body = dialect.render(completion, asked.form)
     return HttpReply(200, [("content-type", content_type), *asked.told.headers()], body)
 
 

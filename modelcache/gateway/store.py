@@ -90,7 +90,7 @@ class GatewayStore:
         if question is None:
             return None
         now = time()
-        answer, envelope = wrap(completion, asked.tenant, question.model, now)
+        answer, envelope = wrap(asked.dialect, completion, asked.tenant, question.model, now)
         ttl = min((one for one in (asked.control.ttl, self._ttl) if one is not None), default=None)
         answered = Answered(
             question, answer, None if ttl is None else now + ttl, asked.control.tags, envelope=envelope
@@ -108,10 +108,11 @@ class GatewayStore:
         except AsideError:
             return None
 
-    def unwrapped(self, entry: CachedAnswer, model: str) -> Kept | None:
+    def unwrapped(self, asked: Asked, entry: CachedAnswer) -> Kept | None:
         """Return what an entry holds; None for one that cannot be read. Raises StoreError."""
         try:
-            return unwrap(self.cache.data_manager.scalars.envelope(entry.id), entry.answer, model)
+            envelope = self.cache.data_manager.scalars.envelope(entry.id)
+            return unwrap(asked.dialect, envelope, entry.answer, asked.model)
         except (ValueError, KeyError, TypeError):
             logger.warning("entry %d has an envelope that cannot be read", entry.id)
             return None
@@ -127,7 +128,7 @@ class GatewayStore:
                     cache, question, control.threshold, exact_only=control.mode == "exact"
                 )
                 if served and found.entry is not None:
-                    kept = self.unwrapped(found.entry, question.model)
+                    kept = self.unwrapped(asked, found.entry)
         except Exception as exc:
             error = exc
             raise

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator
 
-from modelcache.gateway.completion import DONE, event
+from modelcache.gateway.dialect import Dialect
 from modelcache.gateway.upstream import Sent, UpstreamError
 
 # A longer answer is passed on and not kept.
@@ -20,9 +20,16 @@ class Tee:
     """
 
     def __init__(
-        self, sent: Sent, whole: Callable[[bytes], None], over: Callable[[], None], *, finishes: bool
+        self,
+        sent: Sent,
+        dialect: Dialect,
+        whole: Callable[[bytes], None],
+        over: Callable[[], None],
+        *,
+        finishes: bool,
     ) -> None:
         self._sent = sent
+        self._dialect = dialect
         self._whole = whole
         self._over = over
         self._finishes = finishes
@@ -85,12 +92,11 @@ class Tee:
                 if end == 0 and len(begun) > MOST_HELD_BYTES:
                     end = len(begun)
                 # What says that it is the end waits until the question can be asked again.
-                if end and DONE not in begun:
+                if end and self._dialect.end not in begun:
                     yield begun[:end]
                     begun = begun[end:]
         except UpstreamError as exc:
-            error = {"message": str(exc), "type": "server_error", "param": None, "code": exc.code_name}
-            yield event({"error": error})
+            yield self._dialect.broken(str(exc), exc.code_name)
             return
         self._tell_whole()
         if begun:

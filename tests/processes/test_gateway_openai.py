@@ -78,6 +78,27 @@ def test_an_entry_of_a_stream_answers_without_streaming(client: OpenAI, upstream
     assert reply.usage.total_tokens == 0
 
 
+def test_a_response_and_its_hits(client: OpenAI, upstream: Upstream) -> None:
+    first = client.responses.create(model="m", input="nine", instructions="be short")
+    again = client.responses.create(model="m", input="nine" + NEAR, instructions="be short")
+    with client.responses.stream(model="m", input="nine", instructions="be short") as stream:
+        said = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        whole = stream.get_final_response()
+    assert len(upstream.calls) == 1
+    assert first.output_text == again.output_text == said == whole.output_text == "You asked: nine"
+    assert first.usage == again.usage == whole.usage
+
+
+def test_a_streamed_response_that_fails_raises(client: OpenAI, upstream: Upstream) -> None:
+    upstream.script = Script(fault="cut")
+    with pytest.raises(openai.APIError):
+        list(client.responses.create(model="m", input="ten", stream=True))
+    upstream.script = Script()
+    list(client.responses.create(model="m", input="ten", stream=True))
+    assert client.responses.create(model="m", input="ten").output_text == "You asked: ten"
+    assert len(upstream.calls) == 2
+
+
 def test_headers_and_wishes(client: OpenAI, upstream: Upstream) -> None:
     create = client.chat.completions.with_raw_response.create
     create(model="m", messages=said("four"))

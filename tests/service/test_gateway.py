@@ -274,11 +274,11 @@ def test_numbers_that_are_equal_are_one(gateway: GatewayClient) -> None:
     assert gateway.said("q", temperature=1.0, tools=[{"a": 2}])[0] == "hit"
 
 
-def test_a_developer_prompt_is_no_system_prompt(gateway: GatewayClient) -> None:
+def test_a_developer_prompt_is_a_system_prompt(gateway: GatewayClient) -> None:
     said = {"role": "user", "content": "q"}
     gateway.post(chat_body("q", messages=[{"role": "developer", "content": "s"}, said]))
     reply = gateway.post(chat_body("q", messages=[{"role": "system", "content": "s"}, said]))
-    assert reply.headers["x-modelcache"] == "miss"
+    assert reply.headers["x-modelcache"] == "hit"
 
 
 def test_the_keys_of_callers_part_their_entries(app: Flask, gateway: GatewayClient) -> None:

@@ -10,6 +10,13 @@ from types import TracebackType
 from typing import Any
 
 Json = dict[str, Any]
+RESPONSE_USAGE = {
+    "input_tokens": 5,
+    "input_tokens_details": {"cached_tokens": 0},
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 0},
+    "total_tokens": 12,
+}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 MODEL = "model-2026-01-01"
 STALL_SECONDS = 5.0
@@ -30,14 +37,27 @@ class Call:
         return fields
 
 
+def asked_of(body: Json) -> str:
+    """Return the last message of a request of either API."""
+    messages = body.get("messages") or body["input"]
+    last: Any = messages if isinstance(messages, str) else messages[-1]["content"]
+    return last if isinstance(last, str) else "".join(part["text"] for part in last)
+
+
 @dataclass
 class Script:
     """How chat requests are answered."""
 
-    text: Callable[[Json], str] = lambda body: f"You asked: {body['messages'][-1]['content']}"
+    text: Callable[[Json], str] = lambda body: f"You asked: {asked_of(body)}"
     finish_reason: str = "stop"
     message: Json = field(default_factory=dict)
     """Further fields of the message."""
+    output: list[Json] = field(default_factory=list)
+    """Of a response: items before the message."""
+    part: Json = field(default_factory=dict)
+    """Of a response: further fields of the message's part."""
+    response: Json = field(default_factory=dict)
+    """Further fields of a response."""
     status: int = 200
     error: Json = field(default_factory=lambda: {"message": "no", "type": "t", "param": None, "code": "c"})
     headers: Json = field(default_factory=dict)
@@ -108,6 +128,53 @@ class Upstream:
         if (body.get("stream_options") or {}).get("include_usage"):
             yield head | {"choices": [], "usage": dict(USAGE)}
 
+    def response(self, body: Json, script: Script | None = None) -> Json:
+        """Return what a call of the Responses API without streaming is answered."""
+        script = script or self.script
+        part = {"type": "output_text", "text": script.text(body), "annotations": [], "logprobs": []}
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed"}
+        return {
+            "id": f"resp_{len(self.calls)}",
+            "object": "response",
+            "created_at": 1_700_000_000,
+            "status": "completed",
+            "error": None,
+            "incomplete_details": None,
+            "instructions": body.get("instructions"),
+            "metadata": body.get("metadata") or {},
+            "model": MODEL,
+            "output": [*script.output, message | {"content": [part | script.part]}],
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "store": body.get("store", True),
+            "temperature": 1.0,
+            "tool_choice": "auto",
+            "tools": body.get("tools") or [],
+            "top_p": 1.0,
+            "usage": dict(RESPONSE_USAGE),
+        } | script.response
+
+    def response_events(self, body: Json, script: Script | None = None) -> Iterator[Json]:
+        """Give what a stream of the Responses API is made of."""
+        whole = self.response(body, script)
+        begun = whole | {"status": "in_progress", "output": [], "usage": None}
+        yield {"type": "response.created", "response": begun}
+        yield {"type": "response.in_progress", "response": begun}
+        for index, item in enumerate(whole["output"]):
+            place = {"output_index": index, "item_id": item["id"]}
+            content = item.get("content") or []
+            yield {"type": "response.output_item.added", "item": item | {"content": []}} | place
+            for part in content:
+                spot = place | {"content_index": 0}
+                yield {"type": "response.content_part.added", "part": part | {"text": ""}} | spot
+                for start in range(0, len(part["text"]), 4):
+                    delta = {"delta": part["text"][start : start + 4], "logprobs": []}
+                    yield {"type": "response.output_text.delta"} | delta | spot
+                yield {"type": "response.output_text.done", "text": part["text"], "logprobs": []} | spot
+                yield {"type": "response.content_part.done", "part": part} | spot
+            yield {"type": "response.output_item.done", "item": item} | place
+        yield {"type": f"response.{whole['status']}", "response": whole}
+
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
@@ -135,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
         upstream.calls.append(Call(self.command, self.path, headers, body))
-        if self.path != "/v1/chat/completions":
+        if self.path not in ("/v1/chat/completions", "/v1/responses"):
             self._send(200, {"path": self.path, "echo": body.decode()})
             return
         fields, script = json.loads(body), upstream.choose()
@@ -147,7 +214,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(fields, script)
         else:
             time.sleep(script.seconds)
-            self._send(200, upstream.completion(fields, script), script.fault)
+            whole = upstream.completion if "messages" in fields else upstream.response
+            self._send(200, whole(fields, script), script.fault)
 
     def _send(self, status: int, fields: Json, fault: str = "") -> None:
         body = json.dumps(fields).encode()
@@ -169,8 +237,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        chunks = self.upstream.chunks(fields, script)
-        events = [f"data: {json.dumps(chunk)}{script.separator}" for chunk in chunks]
+        is_chat = "messages" in fields
+        if is_chat:
+            said = [f"data: {json.dumps(chunk)}" for chunk in self.upstream.chunks(fields, script)]
+        else:
+            numbered = enumerate(self.upstream.response_events(fields, script))
+            said = [
+                f"event: {one['type']}\ndata: {json.dumps(one | {'sequence_number': number})}"
+                for number, one in numbered
+            ]
+        events = [one + script.separator for one in said]
         try:
             for number, event in enumerate(events):
                 time.sleep(script.seconds)
@@ -178,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self._break(event, script.fault)
                     return
                 self._chunk(event)
-            if script.done:
+            if script.done and is_chat:
                 self._chunk(f"data: [DONE]{script.separator}")
             self.wfile.write(b"0\r\n\r\n")
         except OSError:

@@ -17,7 +17,8 @@ from modelcache.gateway.completion import (
     replay,
     text_to_keep,
 )
-from modelcache.gateway.entry import unwrap, wrap
+from modelcache.gateway.dialects import CHAT
+from modelcache.gateway.entry import owner_of, unwrap, wrap
 from modelcache.gateway.messages import EVENT_STREAM, JSON
 from tests.support.gateway_client import events_of
 
@@ -113,10 +114,11 @@ def test_what_is_kept_and_replayed_is_what_was_said(
     message = {"role": "assistant", "content": "x" + text, "reasoning_content": reasoning}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     completion = head | {"choices": [choice]}
-    answer, envelope = wrap(completion, "t", "m", 5.0)
+    answer, envelope = wrap(CHAT, completion, "t", "m", 5.0)
     assert answer == "x" + text
-    kept = unwrap(envelope, answer, "m")
-    assert (kept.completion, kept.kept_at, kept.tenant, kept.model) == (completion, 5.0, "t", "m")
+    kept = unwrap(CHAT, envelope, answer, "m")
+    assert (kept.completion, kept.kept_at) == (completion, 5.0)
+    assert owner_of(envelope) == ("t", "m")
     content_type, body = render(completion, Form(True, include_usage))
     assert content_type == EVENT_STREAM
     chunks = events_of(body)
