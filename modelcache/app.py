@@ -29,8 +29,14 @@ EXTENSION = "modelcache"
 PATH = "/modelcache"
 GATEWAY_PATH = "/v1/"
 GATEWAY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Loaded only where there is a server behind, since it wants a package more.
-PARTS: Registry[Any] = Registry("part", {"gateway": "modelcache.gateway.wsgi:GatewayApp"})
+# Loaded only where they are wanted: they want a package more, or an environment that is set before.
+PARTS: Registry[Any] = Registry(
+    "part",
+    {
+        "gateway": "modelcache.gateway.wsgi:GatewayApp",
+        "metrics": "modelcache.admin.metrics_routes:MetricsRoutes",
+    },
+)
 JSON = "application/json; charset=utf-8"
 
 
@@ -58,6 +64,8 @@ def create_app(
         app.register_blueprint(langcache.blueprint(service))
     if settings.gptcache_model:
         app.register_blueprint(gptcache.blueprint(service))
+    if settings.metrics:
+        app.register_blueprint(PARTS.load("metrics")(service))
     gateway: WSGIApplication | None = None
     if settings.upstream_url:
         gateway = PARTS.load("gateway").of(service)

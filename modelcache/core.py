@@ -149,6 +149,7 @@ class Service:
         self._draining = False
         self._lock = threading.Lock()
         self._beside = ExitStack()
+        self._companions: list[tuple[Callable[[], None], Callable[[], None]]] = []
 
     @property
     def cache(self) -> Cache:
@@ -160,6 +161,10 @@ class Service:
     @property
     def is_open(self) -> bool:
         return self._cache is not None
+
+    def accompanied_by(self, open_: Callable[[], None], close: Callable[[], None]) -> None:
+        """Have something opened after the cache, and closed before it."""
+        self._companions.append((open_, close))
 
     def closes_with(self, close: Callable[[], None]) -> None:
         """Have something that uses the cache closed before it."""
@@ -175,6 +180,9 @@ class Service:
             if self._cache is None:
                 self.gate.open()
                 self._cache = Cache.open(self.settings, self._embedder, self.events)
+                for open_, close in self._companions:
+                    open_()
+                    self._beside.callback(close)
 
     def drain(self) -> None:
         """Announce the end: requests are still answered, but ``check`` fails."""

@@ -454,6 +454,7 @@ class Settings(BaseModel):
         "process, in `data_dir`",
     )
 
+    metrics: bool = Field(True, description="serve `/metrics` for Prometheus")
     query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
     query_log_days: float = Field(
         30.0, gt=0, le=36_500, description="after how many days such a row is deleted"
