@@ -23,6 +23,7 @@ ALLOWED = {
     "hashing": set[str](),
     "records": GROUND,
     "events": GROUND | {"records"},
+    "spans": set[str](),
     "language": GROUND | {"records"},
 }
 FORBIDDEN = {
