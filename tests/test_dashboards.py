@@ -145,3 +145,24 @@ def test_alerts_say_what_is_wrong() -> None:
         # What it shows of a series must be left of it.
         labels = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule)))
         assert labels <= (grouped(rule["expr"]) or labels)
+
+
+def test_every_metric_is_in_the_docs(exposed: dict[str, set[str]]) -> None:
+    page = (DEPLOY.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `modelcache_")]
+    told: dict[str, set[str]] = {}
+    for row in rows:
+        _, names, labels, _ = re.split(r"(?<!\\)\|", row, maxsplit=3)
+        for name in re.findall("`([a-z_]+)`", names):
+            told[name] = set(re.findall("`([a-z_]+)`", labels))
+    ends = re.compile("_(bucket|count|sum)$")
+    shown: dict[str, set[str]] = {}
+    for name, labels_of in exposed.items():
+        shown.setdefault(ends.sub("", name), set()).update(labels_of - TARGET_LABELS - {"le"})
+    assert told == shown
+
+
+def test_the_scrape_configuration_loads_the_alerts() -> None:
+    configuration = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
+    assert configuration["rule_files"] == ["alerts.yaml"]
+    assert [job["job_name"] for job in configuration["scrape_configs"]] == ["modelcache"]
