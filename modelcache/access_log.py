@@ -1,5 +1,6 @@
 """A line of JSON for each request, written beside the requests."""
 
+import json
 import logging
 import queue
 import sys
@@ -67,8 +68,8 @@ class AccessLog:
                 self.dropped += len(batch)
 
     def _line(self, seen: Seen) -> str:
-        told = {
-            "time": datetime.fromtimestamp(seen.at, UTC).isoformat(timespec="milliseconds"),
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(seen.at, UTC),
             "request_id": seen.request_id,
             "method": seen.method,
             "path": seen.path,
@@ -82,10 +83,8 @@ class AccessLog:
         }
         if self._with_questions:
             told["question"] = seen.question
-        # What came from a request may hold half a surrogate pair, which has no UTF-8.
-        shown = {name: _sound(value) if isinstance(value, str) else value for name, value in told.items()}
-        return orjson.dumps(shown).decode() + "\n"
-
-
-def _sound(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+        try:
+            return orjson.dumps(told).decode() + "\n"
+        except TypeError:
+            # What came from a request may hold half a surrogate pair, which has no UTF-8.
+            return json.dumps(told, default=str) + "\n"

@@ -18,10 +18,10 @@ class Spans:
         """Mark what is done inside the block as a part of what is around it."""
         return _NOTHING
 
-    def begin(self, name: str, headers: Mapping[str, str]) -> Any:
-        """Begin a request, in the current context, and return what ``end`` wants.
+    def begin(self, name: str, environ: Mapping[str, Any]) -> Any:
+        """Begin a request, in the current context, and return what ``end`` wants; None: it is not marked.
 
-        ``headers`` are the request's; names are lower case. They may say what it is a part of.
+        The headers in its WSGI environ may say what it is a part of.
         """
         return None
 

@@ -18,7 +18,7 @@ from modelcache.spans import UPSTREAM, Headers, Spans, T
 
 NAME = "modelcache"
 # What the standard lets them be.
-CARRIED = ("traceparent", "tracestate")
+CARRIED = {"traceparent": "HTTP_TRACEPARENT", "tracestate": "HTTP_TRACESTATE"}
 SERVER_ERROR = 500
 
 
@@ -61,8 +61,8 @@ class OpenTelemetrySpans(Spans):
                 span.set_attribute("error.type", type(exc).__name__)
                 raise
 
-    def begin(self, name: str, headers: Mapping[str, str]) -> Span:
-        told = {one: headers[one] for one in CARRIED if headers.get(one)}
+    def begin(self, name: str, environ: Mapping[str, Any]) -> Span:
+        told = {name: environ[variable] for name, variable in CARRIED.items() if environ.get(variable)}
         context = self._propagator.extract(told)
         span = self._tracer.start_span(name, context=context, kind=SpanKind.SERVER)
         # The caller's context ends with the request.

@@ -81,8 +81,8 @@ class _Watch:
     """One request on its way, in a context of its own on whatever threads."""
 
     def __init__(self, environ: WSGIEnvironment, spans: Spans, told: Callable[[Seen], object] | None) -> None:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if NAMES.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        given = environ.get("HTTP_X_REQUEST_ID")
+        request_id = given if given and NAMES.fullmatch(given) else f"{random.getrandbits(128):032x}"
         path = environ["PATH_INFO"][:MOST_PATH_CHARS]
         self._seen = Seen(request_id, environ["REQUEST_METHOD"], path)
         self._spans = spans
@@ -94,8 +94,7 @@ class _Watch:
 
     def _begin(self, environ: WSGIEnvironment) -> Any:
         _seen.set(self._seen)
-        headers = {name: environ.get(f"HTTP_{name.upper()}", "") for name in ("traceparent", "tracestate")}
-        return self._spans.begin(self._seen.method, headers)
+        return self._spans.begin(self._seen.method, environ)
 
     def detaching(
         self, detach: Callable[[], Callable[[WSGIApplication], None]]
@@ -146,7 +145,8 @@ class _Watch:
     def _starting(self, start_response: StartResponse) -> StartResponse:
         def start(status: str, headers: Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
             self._seen.status = int(status[:3])
-            kept = [one for one in headers if one[0].lower() != REQUEST_ID]
+            # The gateway's own name for it, which nobody else knows.
+            kept = [one for one in headers if one[0] != REQUEST_ID]
             return start_response(status, [*kept, (REQUEST_ID, self._seen.request_id)])
 
         return start
@@ -159,20 +159,8 @@ class _Watch:
         seen = self._seen
         seen.seconds = perf_counter() - seen.started
         try:
-            self._spans.end(
-                self._span,
-                seen.status,
-                {
-                    "http.request.method": seen.method,
-                    "url.path": seen.path,
-                    "gen_ai.request.model": seen.model,
-                    "modelcache.request_id": seen.request_id,
-                    "modelcache.api": seen.api,
-                    "modelcache.outcome": seen.outcome,
-                    "modelcache.hit_type": seen.hit_type,
-                    "modelcache.reason": seen.reason,
-                },
-            )
+            if self._span is not None:
+                self._spans.end(self._span, seen.status, _attributes(seen))
             if self._told is not None:
                 self._told(seen)
         except Exception:
@@ -201,6 +189,19 @@ class _Parts:
                 self._context.run(close)
         finally:
             self._over()
+
+
+def _attributes(seen: Seen) -> dict[str, str]:
+    return {
+        "http.request.method": seen.method,
+        "url.path": seen.path,
+        "gen_ai.request.model": seen.model,
+        "modelcache.request_id": seen.request_id,
+        "modelcache.api": seen.api,
+        "modelcache.outcome": seen.outcome,
+        "modelcache.hit_type": seen.hit_type,
+        "modelcache.reason": seen.reason,
+    }
 
 
 def _queried(event: Queried) -> None:

@@ -152,7 +152,7 @@ def test_half_a_character_is_written(capsys: pytest.CaptureFixture[str]) -> None
     log.open()
     log.tell(Seen("id", "GET", "/", model="\ud800"))
     log.close()
-    assert json.loads(stream.getvalue())["model"] == "?"
+    assert json.loads(stream.getvalue())["model"] == "\ud800"
 
 
 @pytest.mark.process

@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from modelcache.access.keys import create_key
 from modelcache.admin import metrics as metrics_module
+from modelcache.admin import shared_metrics
 from modelcache.admin.metrics import SECONDS, _observe_all
 from modelcache.app import create_app, get_service
-from modelcache.errors import ScalarStoreError
+from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.records.event import Queried, Usage
 from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from modelcache.testing.waiting import wait_until
@@ -233,3 +234,18 @@ def test_counting_ends_with_the_service(app: Flask) -> None:
     service.close()
     assert "modelcache-metrics" not in {thread.name for thread in threading.enumerate()}
     assert scrape(app).value("modelcache_ready") == 0
+
+
+def test_the_folder_of_several_workers_is_emptied_or_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "metrics"
+    monkeypatch.setenv(shared_metrics.FOLDER_VARIABLE, str(folder))
+    shared_metrics.prepare()
+    (folder / "counter_1.db").write_bytes(b"left")
+    (folder / "note.txt").write_text("kept")
+    shared_metrics.prepare()
+    assert [path.name for path in folder.iterdir()] == ["note.txt"]
+    monkeypatch.setenv(shared_metrics.FOLDER_VARIABLE, str(folder / "note.txt"))
+    with pytest.raises(ConfigError, match="the workers cannot write their metrics in"):
+        shared_metrics.prepare()

@@ -56,7 +56,7 @@ def main(profile: str) -> int:
             )
         check_door(settings)
         listener = listen(settings.host, settings.port)
-        if settings.metrics and settings.workers > 1:
+        if settings.metrics and (settings.workers > 1 or shared_metrics.is_named()):
             shared_metrics.prepare()
     except ModelCacheError as exc:
         say_why_not(exc)
