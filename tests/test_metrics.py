@@ -1,5 +1,6 @@
 """``GET /metrics``: what Prometheus scrapes, in one process."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry, Histogram
 
+from modelcache import prices
 from modelcache.access.keys import create_key
 from modelcache.admin import metrics as metrics_module
 from modelcache.admin import shared_metrics
@@ -137,6 +139,26 @@ def test_models_beyond_a_number_are_one(app: Flask, monkeypatch: pytest.MonkeyPa
     models = {dict(labels)["model"] for labels in scraped.samples["modelcache_tokens_saved_total"]}
     assert models == {"m0", "m1", "m2", "other"}
     assert scraped.value("modelcache_tokens_saved_total", model="other", type="completion") == 14
+
+
+@pytest.mark.packages
+def test_what_hits_saved_is_priced_where_the_model_is_known(app: Flask) -> None:
+    for model in ("gpt-4", "gpt-4", "my-own-model"):
+        event = Queried("gateway", model, "k", "hit", 0.001, "exact", usage=Usage(1_000, 100))
+        get_service(app).events.tell(event)
+    scraped = scrape(app)
+    # 30 dollars for a million tokens that go in, 60 for those that come out.
+    assert scraped.value("modelcache_cost_saved_usd_total", model="gpt-4") == pytest.approx(0.072)
+    assert scraped.value("modelcache_cost_saved_usd_total", model="my-own-model") == 0
+
+
+def test_without_the_package_of_prices_nothing_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, prices.PACKAGE, None)
+    for cached in (prices.usd, prices._calculator):
+        cached.cache_clear()
+    assert prices.usd("gpt-4", Usage(1_000, 100)) is None
+    for cached in (prices.usd, prices._calculator):
+        cached.cache_clear()
 
 
 def test_entries_of_models_beyond_a_number_are_one(

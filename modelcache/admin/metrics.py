@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from modelcache.admin.shared_metrics import FOLDER_VARIABLE
 from modelcache.admin.stores_seen import StoresSeen
 from modelcache.core import Service
+from modelcache.prices import usd
 from modelcache.records.event import (
     BYPASS,
     HIT,
@@ -137,6 +138,7 @@ class Metrics:
         self._removals = self._counter("removals", "Entries that answer no more.", "cause")
         self._feedback = self._counter("feedback", "Answers that users judged.", "verdict")
         self._tokens = self._counter("tokens_saved", "Tokens of answers from the cache.", "model", "type")
+        self._costs = self._counter("cost_saved_usd", "What these tokens cost, by list prices.", "model")
         self._texts = self._counter("embedded_texts", "Texts embedded.")
         self._embedding_failures = self._counter("embedding_failures", "Failed calls of the embedder.")
         self._dropped = self._counter("writer_dropped", "Log lines and hit counts dropped.")
@@ -174,6 +176,7 @@ class Metrics:
                 model = self._named(one.model)
                 saved[model, "prompt"] += one.usage.prompt
                 saved[model, "completion"] += one.usage.completion
+                self._costs.labels(model).inc(usd(one.model, one.usage) or 0.0)
         self._add(self._tokens, saved)
 
     def _count_embeddings(self, calls: Sequence[Embedded]) -> None:
