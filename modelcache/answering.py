@@ -17,6 +17,7 @@ from modelcache.records.found import Found
 from modelcache.records.log_line import LogLine
 from modelcache.records.question import Question
 from modelcache.records.vectors import to_bytes
+from modelcache.spans import LOOK_UP
 
 LOGGED_UNEXPECTED = 202
 
@@ -58,7 +59,8 @@ def look_up(
     if policy.mode == OFF:
         return Found(skipped=OFF), False
     is_served = policy.mode == SERVE
-    found = cache.lookup.find(question, threshold, top_k, unsure=not is_served, exact_only=exact_only)
+    with cache.spans.span(LOOK_UP):
+        found = cache.lookup.find(question, threshold, top_k, unsure=not is_served, exact_only=exact_only)
     if is_served:
         return found, found.entry is not None
     return found, cache.learner.serves(question, found, policy)
@@ -118,6 +120,7 @@ def queried(
         similarity,
         confidence,
         None if entry is None else entry.id,
+        question=question.dialogue,
     )
 
 

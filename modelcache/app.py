@@ -12,6 +12,7 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
+from modelcache.access_log import AccessLog
 from modelcache.adapter import adapter, reply
 from modelcache.adapter.packing import PACKINGS, unpacked
 from modelcache.core import Service
@@ -22,6 +23,8 @@ from modelcache.gptcache import routes as gptcache
 from modelcache.langcache import routes as langcache
 from modelcache.registry import Registry
 from modelcache.settings import Settings, make_settings
+from modelcache.spans import Spans
+from modelcache.watching import Watching
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +32,15 @@ EXTENSION = "modelcache"
 PATH = "/modelcache"
 GATEWAY_PATH = "/v1/"
 GATEWAY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-# Loaded only where there is a server behind, since it wants a package more.
-PARTS: Registry[Any] = Registry("part", {"gateway": "modelcache.gateway.wsgi:GatewayApp"})
+# Loaded only where they are wanted: they want a package more, or an environment that is set before.
+PARTS: Registry[Any] = Registry(
+    "part",
+    {
+        "gateway": "modelcache.gateway.wsgi:GatewayApp",
+        "metrics": "modelcache.admin.metrics_routes:MetricsRoutes",
+        "tracing": "modelcache.tracing:OpenTelemetrySpans",
+    },
+)
 JSON = "application/json; charset=utf-8"
 
 
@@ -48,7 +58,8 @@ def create_app(
     """
     if not isinstance(settings, Settings):
         settings = make_settings(settings or {})
-    service = Service(settings, embedder, processes)
+    spans = PARTS.load("tracing")() if settings.tracing else Spans()
+    service = Service(settings, embedder, processes, spans)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[EXTENSION] = service
@@ -58,15 +69,29 @@ def create_app(
         app.register_blueprint(langcache.blueprint(service))
     if settings.gptcache_model:
         app.register_blueprint(gptcache.blueprint(service))
+    if settings.metrics:
+        app.register_blueprint(PARTS.load("metrics")(service))
     gateway: WSGIApplication | None = None
     if settings.upstream_url:
         gateway = PARTS.load("gateway").of(service)
         _add_gateway(app, gateway, settings.gateway_max_body_bytes)
     _add_error_handlers(app)
-    app.wsgi_app = _Shortcut(service, app, gateway)  # type: ignore[method-assign]
+    app.wsgi_app = _watched(_Shortcut(service, app, gateway), service)  # type: ignore[method-assign, assignment]
     if open_now:
         service.open()
     return app
+
+
+def _watched(app: WSGIApplication, service: Service) -> WSGIApplication:
+    """Put before the app what watches each request, where there is somebody to tell."""
+    settings = service.settings
+    log = None
+    if settings.access_log == "json":
+        log = AccessLog(with_questions=settings.access_log_questions)
+        service.accompanied_by(log.open, log.close)
+    if log is None and not settings.tracing:
+        return app
+    return Watching(app, service.events, service.spans, None if log is None else log.tell)
 
 
 def get_service(app: Flask) -> Service:

@@ -59,6 +59,11 @@ class BackgroundWriter:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="modelcache-writer", daemon=True)
 
+    @property
+    def waiting(self) -> int:
+        """How many log lines and hit counts wait to be written."""
+        return self._queue.qsize()
+
     def open(self) -> None:
         """Start to write."""
         self._thread.start()

@@ -27,6 +27,7 @@ from modelcache.manager.patience import one_request
 from modelcache.settings import MEGABYTE, Settings
 from modelcache.similarity_evaluation.factory import get_evaluation
 from modelcache.slots.guard import SlotGuard
+from modelcache.spans import Spans
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +56,21 @@ class Cache:
     learner: Learner
     events: Events
     """Tells those who listen what happens."""
+    spans: Spans
+    """Marks what a request spends its time on."""
     opened: ExitStack
     """Closes what was opened."""
 
     @classmethod
     def open(
-        cls, settings: Settings, embedder: Embedder | None = None, events: Events | None = None
+        cls,
+        settings: Settings,
+        embedder: Embedder | None = None,
+        events: Events | None = None,
+        spans: Spans | None = None,
     ) -> "Cache":
         """Load the embedder and open the stores; ConfigError says in one sentence what is wrong."""
-        events = events or Events()
+        events, spans = events or Events(), spans or Spans()
         if settings.preset == REFERENCE:
             logger.warning(REFERENCE_COSTS)
         evaluation = get_evaluation(settings)
@@ -103,10 +110,11 @@ class Cache:
                 gathering=gathering,
                 data_manager=data_manager,
                 judge=judge,
-                lookup=_make_lookup(settings, embedder, gathering, data_manager, judge),
+                lookup=_make_lookup(settings, embedder, gathering, data_manager, judge, spans),
                 writer=writer,
                 learner=learner,
                 events=events,
+                spans=spans,
                 opened=opened.pop_all(),
             )
 
@@ -124,10 +132,11 @@ def _make_lookup(
     gathering: GatheringEmbedder,
     data_manager: SSDataManager,
     judge: Judge,
+    spans: Spans,
 ) -> Lookup:
     rule = FeedbackRule(lambda: data_manager.embedder, embedder.thresholds.short)
     admission = Admission(_searches_at_a_time(data_manager, settings))
-    return Lookup(gathering, data_manager, judge, rule, admission, settings)
+    return Lookup(gathering, data_manager, judge, rule, admission, settings, spans)
 
 
 def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:
@@ -139,16 +148,25 @@ def _searches_at_a_time(data_manager: SSDataManager, settings: Settings) -> int:
 class Service:
     """A cache that may still be starting, or draining, or closed."""
 
-    def __init__(self, settings: Settings, embedder: Embedder | None = None, processes: int = 1) -> None:
-        """``processes`` serve together, this one among them."""
+    def __init__(
+        self,
+        settings: Settings,
+        embedder: Embedder | None = None,
+        processes: int = 1,
+        spans: Spans | None = None,
+    ) -> None:
+        """``processes`` serve together, this one among them. ``spans`` is opened and closed with it."""
         self.settings = settings
         self.gate = Gate(settings.keys_file, processes)
         self.events = Events()
+        self.spans = spans or Spans()
         self._embedder = embedder
         self._cache: Cache | None = None
         self._draining = False
         self._lock = threading.Lock()
         self._beside = ExitStack()
+        self._companions: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self.accompanied_by(self.spans.open, self.spans.close)
 
     @property
     def cache(self) -> Cache:
@@ -160,6 +178,10 @@ class Service:
     @property
     def is_open(self) -> bool:
         return self._cache is not None
+
+    def accompanied_by(self, open_: Callable[[], None], close: Callable[[], None]) -> None:
+        """Have something opened after the cache, and closed before it."""
+        self._companions.append((open_, close))
 
     def closes_with(self, close: Callable[[], None]) -> None:
         """Have something that uses the cache closed before it."""
@@ -174,7 +196,10 @@ class Service:
         with self._lock:
             if self._cache is None:
                 self.gate.open()
-                self._cache = Cache.open(self.settings, self._embedder, self.events)
+                self._cache = Cache.open(self.settings, self._embedder, self.events, self.spans)
+                for open_, close in self._companions:
+                    open_()
+                    self._beside.callback(close)
 
     def drain(self) -> None:
         """Announce the end: requests are still answered, but ``check`` fails."""

@@ -20,6 +20,7 @@ from modelcache.records.observation import Observation
 from modelcache.records.question import Question
 from modelcache.records.vectors import Embeddings, from_bytes
 from modelcache.settings import Settings
+from modelcache.spans import DECISION, EMBEDDING, SEARCH, Spans
 
 Observations = dict[int, list[Observation]]
 
@@ -44,6 +45,7 @@ class Lookup:
         feedback_rule: FeedbackRule,
         admission: Admission,
         settings: Settings,
+        spans: Spans | None = None,
     ) -> None:
         """``admission`` is for the part of a look-up between its embedding and its end."""
         self._gathering = gathering
@@ -52,6 +54,7 @@ class Lookup:
         self._feedback_rule = feedback_rule
         self._admission = admission
         self._settings = settings
+        self._spans = spans or Spans()
 
     def find(
         self,
@@ -174,16 +177,19 @@ class Lookup:
         Where no entry of the conversation answers, those cached without one may, if the question stands
         alone.
         """
-        embedding, context = self._embedded(question, urgent=True)
-        search = self._data_manager.search
+        with self._spans.span(EMBEDDING):
+            embedding, context = self._embedded(question, urgent=True)
 
-        def judged(found: Sequence[Candidate]) -> tuple[Verdict, Observations]:
-            return self.judge_nearest_first(question, embedding, found, threshold, common)
+        def judged(partition: str, context: Embeddings | None) -> tuple[Verdict, Observations]:
+            with self._spans.span(SEARCH):
+                near = self._data_manager.search(question.model, partition, embedding, top_k, context)
+            with self._spans.span(DECISION):
+                return self.judge_nearest_first(question, embedding, near, threshold, common)
 
         with self._admission.admitted():
-            verdict = judged(search(question.model, question.partition, embedding, top_k, context))
+            verdict = judged(question.partition, context)
             if verdict[0].chosen is None and self._judge.conversations.stands_alone(question):
-                alone = judged(search(question.model, question.without_context, embedding, top_k))
+                alone = judged(question.without_context, None)
                 if alone[0].chosen is not None or verdict[0].nearest is None:
                     return alone
         return verdict

@@ -27,6 +27,7 @@ SOURCES: Mapping[str, Source] = {
     "matplotlib": Source("calibrate", CALIBRATE),
     "milvus_lite": Source("milvus", PRODUCTION),
     "onnx": Source("build", CALIBRATE),
+    "opentelemetry": Source("otel", PRODUCTION),
     "pymilvus": Source("milvus", PRODUCTION),
     "pymysql": Source("mysql", PRODUCTION),
     "pytest": Source("testing", TESTS),

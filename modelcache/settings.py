@@ -454,6 +454,18 @@ class Settings(BaseModel):
         "process, in `data_dir`",
     )
 
+    metrics: bool = Field(True, description="serve `/metrics` for Prometheus")
+    tracing: bool = Field(
+        False,
+        description="send traces by OpenTelemetry; OTEL_EXPORTER_OTLP_ENDPOINT and its other variables say "
+        "where to, and which",
+    )
+    access_log: Literal["", "json"] = Field(
+        "", description="`json`: a line on stdout for every request; empty: none"
+    )
+    access_log_questions: bool = Field(
+        False, description="write what was asked into these lines, too, which holds whatever users type"
+    )
     query_log: bool = Field(True, description="keep a row for every query in modelcache_query_log")
     query_log_days: float = Field(
         30.0, gt=0, le=36_500, description="after how many days such a row is deleted"

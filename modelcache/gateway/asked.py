@@ -78,6 +78,7 @@ class Asked:
             entry_id=told.entry_id if is_hit else None,
             entry_age=None if kept_at is None else max(0.0, time() - kept_at),
             usage=self.usage if is_hit else None,
+            question="" if self.question is None else self.question.dialogue,
         )
 
     @property

@@ -36,6 +36,7 @@ from modelcache.manager.patience import one_request
 from modelcache.records.event import QUERY, Failed, SentOn
 from modelcache.records.found import Likeness
 from modelcache.records.question import Question
+from modelcache.spans import UPSTREAM
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -67,7 +68,7 @@ class Gateway:
     @classmethod
     def from_service(cls, service: Service) -> "Gateway":
         """Make a gateway that is closed with the service; ConfigError for what is no address."""
-        gateway = cls(service, Upstream.from_settings(service.settings))
+        gateway = cls(service, Upstream.from_settings(service.settings, service.spans))
         service.closes_with(gateway.close)
         return gateway
 
@@ -168,7 +169,8 @@ class Gateway:
     def _sent(self, request: HttpRequest, body: bytes, *, to_read: bool) -> Sent:
         started, status = perf_counter(), "failed"
         try:
-            sent = self._upstream.send(request, body, to_read=to_read)
+            with self._service.spans.span(UPSTREAM):
+                sent = self._upstream.send(request, body, to_read=to_read)
             status = str(sent.status)
         except UpstreamError as exc:
             status = exc.code_name.removeprefix("upstream_")

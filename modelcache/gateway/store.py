@@ -46,6 +46,7 @@ class GatewayStore:
     def __init__(self, service: Service) -> None:
         settings = service.settings
         self._service = service
+        self._spans = service.spans
         self._deadline = settings.lookup_deadline_ms / 1000
         self._ttl = settings.gateway_ttl
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="modelcache-lookup")
@@ -139,7 +140,7 @@ class GatewayStore:
     def _in_time(self, work: Callable[[], T], what: str = "a look-up", *, cancels: bool = True) -> T:
         """Do the work on another thread and return what it returns. Raises AsideError."""
         try:
-            future: Future[T] = self._threads.submit(work)
+            future: Future[T] = self._threads.submit(self._spans.carried(work))
         except RuntimeError:
             raise AsideError("stopping") from None
         try:

@@ -11,6 +11,7 @@ import httpx2
 from modelcache.errors import ConfigError, ModelCacheError
 from modelcache.gateway.headers import NOT_SENT_BACK, NOT_SENT_ON, passed
 from modelcache.gateway.messages import Headers, HttpRequest
+from modelcache.spans import Spans
 
 if TYPE_CHECKING:
     from modelcache.settings import Settings
@@ -68,7 +69,10 @@ class Sent:
 class Upstream:
     """Sends requests on, over pooled connections; safe to use from many threads."""
 
-    def __init__(self, url: str, api_key: str, timeout: float, connections: int) -> None:
+    def __init__(
+        self, url: str, api_key: str, timeout: float, connections: int, spans: Spans | None = None
+    ) -> None:
+        self._spans = spans or Spans()
         self._url = url.rstrip("/")
         self._api_key = api_key.strip()
         self._timeout = timeout
@@ -77,13 +81,13 @@ class Upstream:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> "Upstream":
+    def from_settings(cls, settings: "Settings", spans: Spans | None = None) -> "Upstream":
         """Take address, key and patience from the settings; ConfigError for what is no address."""
         url = settings.upstream_url
         if not url.startswith(("http://", "https://")):
             raise ConfigError("setting 'upstream_url': expected an address such as https://HOST/v1")
         key = settings.upstream_api_key.get_secret_value()
-        return cls(url, key, settings.upstream_timeout, settings.gateway_threads)
+        return cls(url, key, settings.upstream_timeout, settings.gateway_threads, spans)
 
     def close(self) -> None:
         """Close the connections; harmless when repeated."""
@@ -104,7 +108,7 @@ class Upstream:
             built = httpx2.Request(
                 request.method,
                 url,
-                headers=self._headers(request, to_read),
+                headers=self._spans.sent_on(self._headers(request, to_read)),
                 content=body or None,
                 extensions={"timeout": self._patience().as_dict()},
             )

@@ -42,6 +42,8 @@ class Queried(NamedTuple):
     """Seconds since the entry was kept; None where that is not known."""
     usage: Usage | None = None
     """Of the answer from the cache; None where that is not known."""
+    question: str = ""
+    """What was asked, for those whom an operator lets see it."""
 
 
 class Inserted(NamedTuple):

@@ -17,6 +17,7 @@ from flask import Flask
 
 from modelcache import logs
 from modelcache.access.gate import check_door
+from modelcache.admin import shared_metrics
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, ModelCacheError
 from modelcache.failing import say_why_not
@@ -55,6 +56,8 @@ def main(profile: str) -> int:
             )
         check_door(settings)
         listener = listen(settings.host, settings.port)
+        if settings.metrics and (settings.workers > 1 or shared_metrics.is_named()):
+            shared_metrics.prepare()
     except ModelCacheError as exc:
         say_why_not(exc)
         return 1
@@ -96,6 +99,8 @@ class Workers:
         """Replace the workers that are gone."""
         for worker in [one for one in self._workers if not one.is_alive()]:
             self._workers.remove(worker)
+            if worker.pid is not None:
+                shared_metrics.forget(worker.pid)
             logger.error("a worker ended with status %s and is replaced", worker.exitcode)
             if worker.exitcode is not None and worker.exitcode > 0:
                 self._is_stopping(within=RETRY_SECONDS)

@@ -15,7 +15,7 @@ TESTS_IMPORT = re.compile(r"^\s*(from|import) tests\.(?!support\b)", re.MULTILIN
 GROUND = {"errors", "hashing"}
 STORAGE = {"manager"}
 JUDGEMENT = {"slots", "similarity_evaluation", "decision", "language"}
-APIS = {"adapter", "gateway", "langcache", "gptcache", "app", "serving", "cli", "client"}
+APIS = {"adapter", "gateway", "langcache", "gptcache", "admin", "app", "serving", "cli", "client"}
 OFFLINE = {"calibration", "evaluation", "training", "model_building"}
 # What the APIs have in common, above the look-up.
 COMMON = {"answering", "telling"}
@@ -26,6 +26,7 @@ ALLOWED = {
     "hashing": set[str](),
     "records": GROUND,
     "events": GROUND | {"records"},
+    "spans": set[str](),
     "language": GROUND | {"records"},
 }
 FORBIDDEN = {
@@ -89,6 +90,13 @@ def test_only_commands_show_progress() -> None:
 def test_nothing_under_the_look_up_knows_flask() -> None:
     under = JUDGEMENT | STORAGE | {"records", "embedding", "processor", "learning", "lookup", "core"}
     assert not {path for part in under for path, name in imported(part) if name in ("flask", "werkzeug")}
+
+
+def test_only_metrics_know_their_library() -> None:
+    """It looks at the environment when it is imported, which a parent of several processes sets before."""
+    parts = own_parts() - {"py"}
+    knowing = {path for part in parts for path, name in imported(part) if name == "prometheus_client"}
+    assert {path.rpartition("/")[0] for path in knowing} == {"modelcache/admin"}
 
 
 def test_the_client_knows_nothing_of_the_service() -> None:
