@@ -17,7 +17,7 @@ HIGHEST_TEMPERATURE = 2.0
 
 def answer(cache: Cache, asked: QueryRequest) -> Reply:
     """Return the reply and leave the query's log line and the hit's count to the background."""
-    started = perf_counter()
+    started, asked_at = perf_counter(), time()
     messages = [message.to_message() for message in asked.query]
     question = make_question(asked.scope.model, asked.scope.keys, messages, cache.settings)
     found, served = Found(), False
@@ -35,7 +35,7 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
     finally:
         seconds = perf_counter() - started
         log(cache, question, found, served, seconds, error)
-    return reply.queried(found, served, seconds)
+    return reply.queried(found, served, seconds, asked_at)
 
 
 def _is_skipped(cache: Cache, asked: QueryRequest) -> bool:

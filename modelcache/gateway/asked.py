@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -39,6 +40,8 @@ class Asked:
     tenant: str = ""
     question: Question | None = None
     """None where the cache has no part in the request."""
+    asked_at: float = field(default_factory=time)
+    """When the request came in (epoch seconds)."""
     told: Told = field(default_factory=lambda: Told(uuid4().hex))
 
     @property
