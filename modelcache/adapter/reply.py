@@ -76,5 +76,6 @@ def _query(seconds: float | None, **values: Any) -> Reply:
         "hit_id": None,
         "hit_type": "",
         "veto": "",
+        "asked_at": None,
     }
     return blank | values
