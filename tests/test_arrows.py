@@ -12,7 +12,7 @@ PACKAGE = "modelcache"
 GROUND = {"errors", "hashing"}
 STORAGE = {"manager"}
 JUDGEMENT = {"slots", "similarity_evaluation", "decision", "language"}
-APIS = {"adapter", "gateway", "langcache", "gptcache", "app", "serving", "cli", "client"}
+APIS = {"adapter", "admin", "gateway", "langcache", "gptcache", "app", "serving", "cli", "client"}
 OFFLINE = {"calibration", "evaluation", "training", "model_building"}
 # What the APIs have in common, above the look-up.
 COMMON = {"answering", "telling"}
@@ -31,10 +31,11 @@ FORBIDDEN = {
     "lookup": ABOVE_LOOKUP,
     "core": APIS | OFFLINE | COMMON,
     **dict.fromkeys(COMMON, APIS | OFFLINE),
-    "adapter": {"gateway", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
-    "gateway": {"adapter", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
-    "langcache": {"adapter", "gateway", "gptcache", "app", "serving", "cli"} | OFFLINE,
-    "gptcache": {"adapter", "gateway", "langcache", "app", "serving", "cli"} | OFFLINE,
+    "adapter": {"admin", "gateway", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
+    "gateway": {"adapter", "admin", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
+    "langcache": {"adapter", "admin", "gateway", "gptcache", "app", "serving", "cli"} | OFFLINE,
+    "gptcache": {"adapter", "admin", "gateway", "langcache", "app", "serving", "cli"} | OFFLINE,
+    "admin": {"adapter", "gateway", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
     "app": {"serving", "cli"} | OFFLINE,
 }
 

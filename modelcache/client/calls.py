@@ -48,7 +48,7 @@ class _Common:
         return [FIRST_PAUSE_SECONDS * 2**number for number in range(self.retries)]
 
     def failed(self, exc: CacheError) -> str:
-        """Return what to say of a failure; raises it unless the client fails open, or it is as it should be."""
+        """Return what to say of a failure; raises it unless the client fails open, or it is none."""
         if isinstance(exc, RefusedError) and exc.code == HELD_BACK:
             return str(exc)
         if not self.fail_open:
