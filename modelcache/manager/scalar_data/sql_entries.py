@@ -49,8 +49,7 @@ class SqlEntries(SqlDatabase, EntryStore):
         is_last = False
         with self.reading() as cursor:
             while not is_last and len(found) < search.limit and searched < SEARCHED_ROWS:
-                cursor.execute(*places_statement(search, after, size))
-                places = [Place(*row) for row in cursor.fetchall()]
+                places = _places(cursor, search, after, size)
                 sought = _sought(cursor, [place.id for place in places], where, bound)
                 some = [place for place in places if place.id in sought]
                 room = search.limit - len(found)
@@ -94,8 +93,13 @@ def _conditions(search: EntrySearch, now: float) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), bound
 
 
-def places_statement(search: EntrySearch, after: Place | None, limit: int) -> tuple[str, list[Any]]:
-    """Return what reads the places of the next rows, in order, from one index alone."""
+def places_statement(
+    search: EntrySearch, after: Place | None, limit: int, *, tied: bool = False
+) -> tuple[str, list[Any]]:
+    """Return what reads the places of the next rows, in order, from one index alone.
+
+    By hits, those that are ``tied`` with the last one come first, by a statement of their own.
+    """
     table, column, count = "modelcache_llm_answer", "id", "0"
     conditions: list[str] = []
     bound: list[Any] = []
@@ -103,8 +107,8 @@ def places_statement(search: EntrySearch, after: Place | None, limit: int) -> tu
     if search.by_hits:
         count = "hit_count"
         if after is not None:
-            conditions.append("hit_count <= ? AND (hit_count < ? OR id < ?)")
-            bound += [after.hit_count, after.hit_count, after.id]
+            conditions.append("hit_count = ? AND id < ?" if tied else "hit_count < ?")
+            bound += after if tied else [after.hit_count]
     elif after is not None:
         conditions.append(("answer_id" if keys else "id") + " < ?")
         bound.append(after.id)
@@ -122,6 +126,15 @@ def places_statement(search: EntrySearch, after: Place | None, limit: int) -> tu
     order = f"{count} DESC, id DESC" if search.by_hits else f"{column} DESC"
     statement = f"SELECT {count}, {column} FROM {table} WHERE {' AND '.join(conditions)} ORDER BY {order}"
     return f"{statement} LIMIT ?", [*bound, limit]
+
+
+def _places(cursor: Cursor, search: EntrySearch, after: Place | None, limit: int) -> list[Place]:
+    places: list[Place] = []
+    for tied in (True, False) if search.by_hits and after is not None else (False,):
+        if len(places) < limit:
+            cursor.execute(*places_statement(search, after, limit - len(places), tied=tied))
+            places += [Place(*row) for row in cursor.fetchall()]
+    return places
 
 
 def _sought(cursor: Cursor, ids: Sequence[int], where: str, bound: Sequence[Any]) -> set[int]:
