@@ -163,7 +163,7 @@ def _row(new: NewAnswer) -> tuple[Any, ...]:
     now = "2026-01-01 00:00:00"
     return (
         *(now, now, new.question, new.answer, 0, 0, new.model, new.embedding, 0),
-        *(new.model_key, new.partition, new.fingerprint, new.embedder, None, None, 0.0),
+        *(new.model_key, new.partition, new.fingerprint, new.embedder, None, None, None, 0.0),
     )
 
 

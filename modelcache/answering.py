@@ -31,6 +31,8 @@ class Answered:
     expires_at: float | None = None
     """Seconds since the epoch; None: as long as the model's entries live."""
     tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    """What the answer was made from."""
     scope: Mapping[str, Any] = field(default_factory=dict)
     """The keys of the scope besides the model, by which entries can be removed."""
     metadata: Mapping[str, Any] | None = None
@@ -152,10 +154,13 @@ def log(
     )
 
 
-def keep(cache: Cache, model: str, answered: Sequence[Answered], *, api: str) -> list[int]:
+def keep(
+    cache: Cache, model: str, answered: Sequence[Answered], asked_at: float | None = None, *, api: str
+) -> list[int]:
     """Store answers of one model, all or none, and return their ids, in order.
 
-    Every question is embedded in one batch, then they are written. Raises EmbeddingError and StoreError.
+    Every question is embedded in one batch, then they are written. Raises EmbeddingError and StoreError,
+    and OutdatedError where something of theirs was removed since ``asked_at``, when they were looked up.
     """
     questions = [one.question for one in answered]
     texts = list(
@@ -183,12 +188,13 @@ def keep(cache: Cache, model: str, answered: Sequence[Answered], *, api: str) ->
                 embedding=b"".join(embeddings[text] for text in question.texts) if embedded else None,
                 expires_at=default if one.expires_at is None else one.expires_at,
                 tags=one.tags,
+                sources=one.sources,
                 scope=canonical(one.scope),
                 metadata=None if one.metadata is None else json.dumps(one.metadata, ensure_ascii=False),
                 envelope=one.envelope,
             )
         )
-    ids = cache.data_manager.insert(model, answers)
+    ids = cache.data_manager.insert(model, answers, asked_at)
     cache.events.tell(Inserted(api, model, questions[0].model_key, len(ids)))
     cache.learner.inserted(
         questions[0].model_key,

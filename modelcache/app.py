@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unsupporte
 from modelcache.access_log import AccessLog
 from modelcache.adapter import adapter, reply
 from modelcache.adapter.packing import PACKINGS, unpacked
+from modelcache.admin import routes as admin
 from modelcache.core import Service
 from modelcache.embedding.base import Embedder
 from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, BodyError, ModelCacheError
@@ -65,6 +66,7 @@ def create_app(
     app.extensions[EXTENSION] = service
 
     _add_routes(app, service)
+    app.register_blueprint(admin.blueprint(service))
     if settings.langcache:
         app.register_blueprint(langcache.blueprint(service))
     if settings.gptcache_model:
@@ -157,8 +159,11 @@ def _add_gateway(app: Flask, gateway: WSGIApplication, most_bytes: int) -> None:
 def _add_error_handlers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(exc: HTTPException) -> Response:
-        status = exc.code or 500
-        response = _json(reply.error("query", status, f"{exc.name}: {exc.description}"), status)
+        status, said = exc.code or 500, f"{exc.name}: {exc.description}"
+        if request.path.startswith(admin.PREFIX):
+            response = admin.error(status, said)
+        else:
+            response = _json(reply.error("query", status, said), status)
         # Such as Allow, for a method that the route does not know.
         response.headers.extend(
             {name: value for name, value in exc.get_headers() if name.lower() != "content-type"}

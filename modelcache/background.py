@@ -10,7 +10,7 @@ from time import monotonic, time
 from uuid import uuid4
 
 from modelcache.errors import StoreError
-from modelcache.manager.data_manager import SSDataManager
+from modelcache.manager.data_manager import REMOVALS_SECONDS, SSDataManager
 from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
@@ -212,5 +212,6 @@ class Sweeper:
             self._next_reconcile = monotonic() + self._reconcile_interval
         if monotonic() >= self._next_trim:
             self._data_manager.scalars.trim_leases(time() - LEASE_SECONDS)
+            self._data_manager.scalars.trim_removals(time() - REMOVALS_SECONDS)
             self._data_manager.scalars.trim_log(time() - self._log_days * DAY_SECONDS)
             self._next_trim = monotonic() + TRIM_EVERY_SECONDS

@@ -8,6 +8,7 @@ ModelCacheError
 │   ├── RequestTypeError   102
 │   ├── FieldError         103
 │   ├── BlacklistError     105 query, 305 insert
+│   ├── OutdatedError      304 insert
 │   └── RemoveTypeError    401
 ├── EmbeddingError         201 query, 301 insert, 601 feedback
 │   └── RefusedTextsError  a text is at fault, not the embedder
@@ -109,6 +110,12 @@ class FieldError(RequestError):
 
 class BlacklistError(RequestError):
     codes: ClassVar[Mapping[str, int]] = {"query": 105, "insert": 305}
+
+
+class OutdatedError(RequestError):
+    """An answer whose look-up began before something of it was removed."""
+
+    codes: ClassVar[Mapping[str, int]] = {"insert": 304}
 
 
 class RemoveTypeError(RequestError):

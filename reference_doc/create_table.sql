@@ -13,7 +13,8 @@ CREATE TABLE IF NOT EXISTS modelcache_schema (
 -- model_key, partition_key, fingerprint: hashes, so that equality does not depend on a collation.
 -- embedding_data: float32, little-endian, of the last turn, then of the earlier turns compared by meaning;
 -- NULL for a text that is only matched exactly.
--- expires_at, last_used_at: seconds since the epoch. metadata: JSON of the client's own.
+-- expires_at, last_used_at: seconds since the epoch. metadata: JSON of the client's own. scope: JSON of its keys
+-- besides the model.
 CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
     id BIGINT NOT NULL AUTO_INCREMENT,
     gmt_create DATETIME NOT NULL,
@@ -31,11 +32,15 @@ CREATE TABLE IF NOT EXISTS modelcache_llm_answer (
     embedder VARCHAR(128) NOT NULL,
     expires_at DOUBLE,
     metadata MEDIUMTEXT,
+    scope MEDIUMTEXT,
     last_used_at DOUBLE NOT NULL,
     PRIMARY KEY (id),
     KEY idx_answer_fingerprint (fingerprint, is_deleted),
     KEY idx_answer_model (model_key, is_deleted, embedder),
-    KEY idx_answer_state (is_deleted, expires_at)
+    KEY idx_answer_state (is_deleted, expires_at),
+    KEY idx_answer_page (model_key, is_deleted, id),
+    KEY idx_answer_age (model_key, is_deleted, gmt_create),
+    KEY idx_answer_hits (model_key, is_deleted, hit_count, id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- The tags of an entry; tag_key is the hash of model and tag.
@@ -45,6 +50,24 @@ CREATE TABLE IF NOT EXISTS modelcache_answer_tag (
     tag VARCHAR(256) NOT NULL,
     PRIMARY KEY (tag_key, answer_id),
     KEY idx_tag_answer (answer_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- What an entry's answer was made from; source_key is the hash of model and source.
+CREATE TABLE IF NOT EXISTS modelcache_answer_source (
+    answer_id BIGINT NOT NULL,
+    source_key CHAR(40) NOT NULL,
+    source VARCHAR(256) NOT NULL,
+    PRIMARY KEY (source_key, answer_id),
+    KEY idx_source_answer (answer_id)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
+-- When something was last removed (epoch seconds): what was looked up before that is not inserted any more.
+-- removal_key: the hash of a tag, source or key of a scope in its model, or of the model.
+CREATE TABLE IF NOT EXISTS modelcache_removal (
+    removal_key CHAR(40) NOT NULL,
+    removed_at DOUBLE NOT NULL,
+    PRIMARY KEY (removal_key),
+    KEY idx_removal_at (removed_at)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- What the gateway keeps beside an answer, as JSON: the completion that the answer is the text of.
@@ -145,4 +168,4 @@ CREATE TABLE IF NOT EXISTS modelcache_probe (
     PRIMARY KEY (embedder)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT INTO modelcache_schema (version) VALUES (3);
+INSERT INTO modelcache_schema (version) VALUES (4);

@@ -34,6 +34,10 @@ class Caller:
         """The key's name, "" for anybody."""
         return "" if self._key is None else self._key.name
 
+    def may(self, role: str, model: str) -> bool:
+        """Tell whether the caller has this role for this model."""
+        return self._key is None or self._key.may(role, model)
+
     def allow(self, role: str, model: str = "") -> None:
         """Return if the caller has this role, for this model where one is named: ForbiddenError otherwise."""
         if self._key is not None and not self._key.may(role, model):

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # The types that an admin's may be among.
 AUDITED = frozenset({"remove", "register"})
+OF_A_WHOLE_MODEL = frozenset({"truncate_by_model", "truncate_all", "delete_by_age"})
 
 
 class Handled(NamedTuple):
@@ -87,7 +88,7 @@ def _role(asked: request.Request) -> str:
     match asked:
         case request.QueryRequest():
             return READ
-        case request.RemoveRequest() if asked.remove_type in ("truncate_by_model", "truncate_all"):
+        case request.RemoveRequest() if asked.remove_type in OF_A_WHOLE_MODEL:
             return ADMIN
         case request.RegisterRequest():
             return ADMIN
@@ -98,7 +99,8 @@ def _role(asked: request.Request) -> str:
 def _named(asked: request.Request) -> str:
     """Return what an audit wants to know: no text of a question."""
     fields = asked.model_dump(
-        include={"remove_type", "mode", "error_rate", "ttl", "max_size"}, exclude_none=True
+        include={"remove_type", "older_than", "dry_run", "mode", "error_rate", "ttl", "max_size"},
+        exclude_none=True,
     )
     return json.dumps({"model": asked.scope.model, **fields}, ensure_ascii=False)
 

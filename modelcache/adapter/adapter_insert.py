@@ -26,9 +26,10 @@ def insert(cache: Cache, asked: InsertRequest) -> Reply:
             info.answer,
             expires_at=None if info.ttl is None else now + info.ttl,
             tags=tuple(info.tags or ()),
+            sources=tuple(info.sources or ()),
             scope=asked.scope.keys,
             metadata=info.metadata,
         )
         for info in asked.chat_info
     ]
-    return reply.inserted(keep(cache, model, answered, api=API))
+    return reply.inserted(keep(cache, model, answered, asked.asked_at, api=API))

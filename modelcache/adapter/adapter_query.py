@@ -1,7 +1,7 @@
 """Answer a query from what the look-up finds, as far as the model's mode serves it."""
 
 import random
-from time import perf_counter
+from time import perf_counter, time
 
 from modelcache.adapter import reply
 from modelcache.adapter.reply import Reply
@@ -19,7 +19,7 @@ SKIPPED = "skip"
 
 def answer(cache: Cache, asked: QueryRequest) -> Reply:
     """Return the reply and leave the query's log line and the hit's count to the background."""
-    started = perf_counter()
+    started, asked_at = perf_counter(), time()
     messages = [message.to_message() for message in asked.query]
     question = make_question(asked.scope.model, asked.scope.keys, messages, cache.settings)
     with Asking(cache, API, question, started) as asking:
@@ -29,7 +29,7 @@ def answer(cache: Cache, asked: QueryRequest) -> Reply:
             asking.found = Found(skipped=SKIPPED)
         else:
             asking.found, asking.served = look_up(cache, question, asked.threshold, asked.top_k)
-    return reply.queried(asking.found, asking.served, asking.seconds)
+    return reply.queried(asking.found, asking.served, asking.seconds, asked_at)
 
 
 def _is_skipped(cache: Cache, asked: QueryRequest) -> bool:

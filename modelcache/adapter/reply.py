@@ -11,12 +11,15 @@ EXACT = "exact"
 SEMANTIC = "semantic"
 
 
-def queried(found: Found, served: bool, seconds: float) -> Reply:
-    """A query: a hit if what was found is served, otherwise a miss, with the likeness of what was found."""
+def queried(found: Found, served: bool, seconds: float, asked_at: float) -> Reply:
+    """A query: a hit if what was found is served, otherwise a miss, with the likeness of what was found.
+
+    With a miss comes when the look-up began, for the insert that follows it.
+    """
     told = {"veto": found.veto, **found.likeness._asdict()}
     entry = found.entry
     if entry is None or not served:
-        return _query(seconds, **told)
+        return _query(seconds, **told, asked_at=asked_at)
     return _query(
         seconds,
         cacheHit=True,
@@ -33,8 +36,10 @@ def inserted(ids: list[int]) -> Reply:
     return {"errorCode": 0, "errorDesc": "", "writeStatus": "success", "ids": ids}
 
 
-def removed(vectors: str, count: int) -> Reply:
-    response = {"status": "success", "VectorDB": vectors, "ScalarDB": f"delete_count: {count}"}
+def removed(vectors: str, count: int, *, dry_run: bool = False) -> Reply:
+    response: Reply = {"status": "success", "VectorDB": vectors, "ScalarDB": f"delete_count: {count}"}
+    if dry_run:
+        response["dry_run"] = True
     return {"errorCode": 0, "errorDesc": "", "response": response, "writeStatus": "success"}
 
 
@@ -71,5 +76,6 @@ def _query(seconds: float | None, **values: Any) -> Reply:
         "hit_id": None,
         "hit_type": "",
         "veto": "",
+        "asked_at": None,
     }
     return blank | values

@@ -24,7 +24,16 @@ from modelcache.records.question import ScopeValue
 
 # What the text of error 102 has always named; `feedback` is taken too.
 REQUEST_TYPES = ("query", "insert", "remove", "register")
-REMOVE_TYPES = ("delete_by_id", "truncate_by_model", "delete_by_tag", "delete_by_scope", "truncate_all")
+RemoveType = Literal[
+    "delete_by_id",
+    "truncate_by_model",
+    "delete_by_tag",
+    "delete_by_scope",
+    "truncate_all",
+    "delete_by_source",
+    "delete_by_age",
+]
+REMOVE_TYPES = get_args(RemoveType)
 Mode = Literal["off", "shadow", "serve", "verified"]
 MAX_MODEL_CHARS = 256
 MAX_TAG_CHARS = 256
@@ -62,6 +71,11 @@ EXPECTED = {
     "max_size": "a number of entries, 0 for no limit",
     "tags": "a list of non-empty strings",
     "tags[]": f"a non-empty string of up to {MAX_TAG_CHARS} characters",
+    "sources": "a list of non-empty strings",
+    "sources[]": f"a non-empty string of up to {MAX_TAG_CHARS} characters",
+    "asked_at": "a number of seconds since 1970, as the reply to a query tells it",
+    "older_than": "a positive number of seconds",
+    "dry_run": "true or false",
     "remove_type": "one of " + ", ".join(REMOVE_TYPES),
     "id_list": "a list of integers",
     "id_list[]": "an integer",
@@ -69,6 +83,13 @@ EXPECTED = {
     "error_rate": "a number over 0 and under 1",
     "hit_id": "an integer",
     "correct": "true or false",
+}
+# What a type of removal needs beside the scope.
+NEEDED = {
+    "delete_by_id": "id_list",
+    "delete_by_tag": "tags",
+    "delete_by_source": "sources",
+    "delete_by_age": "older_than",
 }
 CUSTOM = "field"
 
@@ -217,28 +238,30 @@ class ChatInfo(_Strict):
     answer: NonEmptyText
     ttl: Annotated[float, Field(gt=0), AfterValidator(_finite)] | None = None
     tags: list[Tag] | None = None
+    sources: list[Tag] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_json)] | None = None
 
 
 class InsertRequest(_Strict):
     scope: Scope
     chat_info: Annotated[list[ChatInfo], Field(min_length=1)]
+    asked_at: Annotated[float, Field(ge=0), AfterValidator(_finite)] | None = None
 
 
 class RemoveRequest(_Strict):
     scope: Scope
-    remove_type: Literal[
-        "delete_by_id", "truncate_by_model", "delete_by_tag", "delete_by_scope", "truncate_all"
-    ]
+    remove_type: RemoveType
     id_list: list[int] | None = None
     tags: list[Tag] | None = None
+    sources: list[Tag] | None = None
+    older_than: Annotated[float, Field(gt=0), AfterValidator(_finite)] | None = None
+    dry_run: bool = False
 
     @model_validator(mode="after")
     def _names_what_to_remove(self) -> "RemoveRequest":
-        if self.remove_type == "delete_by_id" and self.id_list is None:
-            raise _bad(_missing("id_list", "id_list"))
-        if self.remove_type == "delete_by_tag" and self.tags is None:
-            raise _bad(_missing("tags", "tags"))
+        name = NEEDED.get(self.remove_type)
+        if name is not None and getattr(self, name) is None:
+            raise _bad(_missing(name, name))
         if self.remove_type == "delete_by_scope" and not self.scope.keys:
             raise _bad("scope: expected a key besides model; truncate_by_model removes all of a model")
         return self

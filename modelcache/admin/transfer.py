@@ -7,15 +7,15 @@ name; otherwise the question is embedded anew.
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from time import time
-from typing import Any, TextIO
+from typing import TextIO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from modelcache.admin.line import Line
+from modelcache.admin.sources import Source
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import ConfigError
 from modelcache.manager.data_manager import SSDataManager
@@ -28,37 +28,9 @@ from modelcache.records.vectors import to_bytes
 from modelcache.settings import Settings
 
 PAGE_ROWS = 500
-DONE_SUFFIX = ".done"
 
 Progress = Callable[[int], object]
 """Called with how many more entries are done."""
-
-
-class Line(BaseModel):
-    """An entry in the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    id: int = 0
-    """In the store that it came from."""
-    model: str = Field(min_length=1)
-    partition: str = Field(pattern="^[0-9a-f]{40}$")
-    fingerprint: str = Field(pattern="^[0-9a-f]{40}$")
-    question: str
-    answer: str = Field(min_length=1)
-    expires_at: float | None = None
-    """Seconds since the epoch."""
-    hit_count: int = Field(0, ge=0)
-    last_used_at: float = 0.0
-    tags: list[str] = []
-    scope_keys: list[str] = []
-    """Hashes of the scope's keys and values."""
-    metadata: dict[str, Any] | None = None
-    envelope: str = ""
-    """What an API keeps beside the answer, as it reads it."""
-    embedder: str = ""
-    embedding: str = ""
-    """float32, little-endian, in Base64."""
 
 
 def export(
@@ -104,28 +76,37 @@ def bring_in(
     data_manager: SSDataManager,
     gathering: GatheringEmbedder,
     settings: Settings,
-    path: Path,
+    source: Source,
+    beside: Path,
     progress: Progress = lambda done: None,
 ) -> int:
-    """Insert the entries of a file, in steps, and return how many.
+    """Insert the entries of a source, in steps, and return how many.
 
-    What is done stands in a file beside it, so that a run that was stopped goes on there; an equal question
-    is replaced. Raises ConfigError for a line that is none, StoreError and EmbeddingError.
+    What is done stands in the file ``beside``, so that a run that was stopped goes on there; an equal
+    question is replaced. Raises ConfigError for what is no entry, StoreError and EmbeddingError.
     """
-    beside = path.with_name(path.name + DONE_SUFFIX)
-    done = int(beside.read_text()) if beside.exists() else 0
+    after, before = _done(beside)
     count = 0
-    with path.open(encoding="utf-8") as file:
-        lines = _lines(path, islice(file, done, None), done)
-        progress(done)
-        while page := list(islice(lines, PAGE_ROWS)):
-            _insert(data_manager, gathering, settings, page)
-            done += len(page)
-            count += len(page)
-            beside.write_text(str(done))
-            progress(len(page))
+    lines = source.lines(after)
+    progress(before)
+    while page := list(islice(lines, PAGE_ROWS)):
+        _insert(data_manager, gathering, settings, [line for _, line in page])
+        count += len(page)
+        beside.write_text(f"{page[-1][0]} {before + count}")
+        progress(len(page))
     beside.unlink(missing_ok=True)
     return count
+
+
+def _done(beside: Path) -> tuple[int, int]:
+    """Return the place in the source that an earlier run came to, and how many entries it inserted."""
+    if not beside.exists():
+        return 0, 0
+    try:
+        place, *count = map(int, beside.read_text().split())
+    except ValueError as exc:
+        raise ConfigError(f"{beside} does not tell how far a run came: remove it to begin anew") from exc
+    return place, count[0] if count else place
 
 
 def _line(entry: StoredEntry, embeddings: bool) -> str:
@@ -136,27 +117,20 @@ def _line(entry: StoredEntry, embeddings: bool) -> str:
         fingerprint=entry.fingerprint,
         question=entry.question,
         answer=entry.answer,
+        created_at=entry.created_at,
         expires_at=entry.expires_at,
         hit_count=entry.hit_count,
         last_used_at=entry.last_used_at,
         tags=list(entry.tags),
-        scope_keys=list(entry.scope_keys),
+        sources=list(entry.sources),
+        scope=None if entry.scope is None else json.loads(entry.scope),
+        scope_keys=list(entry.scope_keys) if entry.scope is None else [],
         metadata=None if entry.metadata is None else json.loads(entry.metadata),
         envelope=entry.envelope,
         embedder=entry.embedder if embeddings else "",
         embedding=b64encode(entry.embedding).decode() if embeddings and entry.embedding else "",
     )
     return json.dumps(kept.model_dump(exclude_defaults=True), ensure_ascii=False)
-
-
-def _lines(path: Path, lines: Iterable[str], before: int) -> Iterator[Line]:
-    for number, text in enumerate(lines, before + 1):
-        try:
-            yield Line.model_validate_json(text)
-        except ValidationError as exc:
-            problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(map(str, problem["loc"])) or "the line"
-            raise ConfigError(f"{path}, line {number}: {place}: {problem['msg']}") from exc
 
 
 def _insert(
@@ -189,7 +163,10 @@ def _answer(line: Line) -> NewAnswer:
         embedding=None,
         expires_at=line.expires_at,
         tags=tuple(line.tags),
-        scope_keys=tuple(line.scope_keys),
+        scope=line.scope or {},
+        scope_keys=() if line.scope else tuple(line.scope_keys),
+        sources=tuple(line.sources),
+        created_at=line.created_at,
         metadata=None if line.metadata is None else json.dumps(line.metadata, ensure_ascii=False),
         envelope=line.envelope,
     )

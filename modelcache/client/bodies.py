@@ -25,19 +25,39 @@ def query(dialogue: Dialogue, model: str, scope: Scope | None, **fields: Any) ->
     return body("query", model, scope, query=messages_of(dialogue), **fields)
 
 
-def insert(pairs: Sequence[tuple[Dialogue, str]], model: str, scope: Scope | None, **fields: Any) -> Body:
+def insert(
+    pairs: Sequence[tuple[Dialogue, str]],
+    model: str,
+    scope: Scope | None,
+    asked_at: float | None,
+    **fields: Any,
+) -> Body:
     given = {name: value for name, value in fields.items() if value is not None}
     chat_info = [{"query": messages_of(dialogue), "answer": answer} | given for dialogue, answer in pairs]
-    return body("insert", model, scope, chat_info=chat_info)
+    return body("insert", model, scope, chat_info=chat_info, asked_at=asked_at)
 
 
-def remove(model: str, scope: Scope | None, ids: Sequence[int] | None, tags: Sequence[str] | None) -> Body:
-    """Ask to remove by id, else by tag, else all of the model."""
+def remove(
+    model: str,
+    scope: Scope | None,
+    *,
+    ids: Sequence[int] | None,
+    tags: Sequence[str] | None,
+    sources: Sequence[str] | None,
+    older_than: float | None,
+    dry_run: bool,
+) -> Body:
+    """Ask to remove by the first of these that is given, in this order, else all of the model."""
+    by: dict[str, Any] = {"remove_type": "truncate_by_model"}
     if ids is not None:
-        return body("remove", model, scope, remove_type="delete_by_id", id_list=list(ids))
-    if tags is not None:
-        return body("remove", model, scope, remove_type="delete_by_tag", tags=list(tags))
-    return body("remove", model, scope, remove_type="truncate_by_model")
+        by = {"remove_type": "delete_by_id", "id_list": list(ids)}
+    elif tags is not None:
+        by = {"remove_type": "delete_by_tag", "tags": list(tags)}
+    elif sources is not None:
+        by = {"remove_type": "delete_by_source", "sources": list(sources)}
+    elif older_than is not None:
+        by = {"remove_type": "delete_by_age", "older_than": older_than}
+    return body("remove", model, scope, dry_run=dry_run or None, **by)
 
 
 def feedback(entry_id: int, dialogue: Dialogue, model: str, scope: Scope | None, correct: bool) -> Body:

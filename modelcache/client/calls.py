@@ -16,6 +16,7 @@ from modelcache.client.replies import (
     CacheError,
     CacheUnreachableError,
     Inserted,
+    RefusedError,
     answer_of,
     checked,
     created_of,
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 PATH = "/modelcache"
 FIRST_PAUSE_SECONDS = 0.05
+# Of an insert, of which something was removed since its look-up.
+HELD_BACK = 304
 
 
 class _Common:
@@ -45,7 +48,9 @@ class _Common:
         return [FIRST_PAUSE_SECONDS * 2**number for number in range(self.retries)]
 
     def failed(self, exc: CacheError) -> str:
-        """Return what to say of a failure; raises it unless the client fails open."""
+        """Return what to say of a failure; raises it unless the client fails open, or it is none."""
+        if isinstance(exc, RefusedError) and exc.code == HELD_BACK:
+            return str(exc)
         if not self.fail_open:
             raise exc
         logger.warning("the cache could not be asked: %s", exc)
@@ -110,10 +115,16 @@ class Client(_Common):
         *,
         ttl: float | None = None,
         tags: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        asked_at: float | None = None,
     ) -> Inserted:
-        """Store questions with their answers, all or none."""
+        """Store questions with their answers, all or none.
+
+        ``asked_at`` is the ``Answer``'s: what is removed after it is not brought back.
+        """
+        asked = bodies.insert(pairs, model, scope, asked_at, ttl=ttl, tags=tags, sources=sources)
         try:
-            return self._call(bodies.insert(pairs, model, scope, ttl=ttl, tags=tags), inserted_of)
+            return self._call(asked, inserted_of)
         except CacheError as exc:
             return Inserted(error=self.failed(exc))
 
@@ -124,9 +135,18 @@ class Client(_Common):
         *,
         ids: Sequence[int] | None = None,
         tags: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        older_than: float | None = None,
+        dry_run: bool = False,
     ) -> int:
-        """Remove entries by id or by tag, or all of the model; returns how many. Raises CacheError."""
-        return self._call(bodies.remove(model, scope, ids, tags), removed_of)
+        """Remove entries by id, tag, source or age in seconds, or all of the model; returns how many.
+
+        A dry run changes nothing. Raises CacheError.
+        """
+        asked = bodies.remove(
+            model, scope, ids=ids, tags=tags, sources=sources, older_than=older_than, dry_run=dry_run
+        )
+        return self._call(asked, removed_of)
 
     def register(self, model: str, *, mode: str | None = None, error_rate: float | None = None) -> bool:
         """Prepare a model and set its mode; False if it was there. Raises CacheError."""
@@ -199,10 +219,16 @@ class AsyncClient(_Common):
         *,
         ttl: float | None = None,
         tags: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        asked_at: float | None = None,
     ) -> Inserted:
-        """Store questions with their answers, all or none."""
+        """Store questions with their answers, all or none.
+
+        ``asked_at`` is the ``Answer``'s: what is removed after it is not brought back.
+        """
+        asked = bodies.insert(pairs, model, scope, asked_at, ttl=ttl, tags=tags, sources=sources)
         try:
-            return await self._call(bodies.insert(pairs, model, scope, ttl=ttl, tags=tags), inserted_of)
+            return await self._call(asked, inserted_of)
         except CacheError as exc:
             return Inserted(error=self.failed(exc))
 
@@ -213,9 +239,18 @@ class AsyncClient(_Common):
         *,
         ids: Sequence[int] | None = None,
         tags: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        older_than: float | None = None,
+        dry_run: bool = False,
     ) -> int:
-        """Remove entries by id or by tag, or all of the model; returns how many. Raises CacheError."""
-        return await self._call(bodies.remove(model, scope, ids, tags), removed_of)
+        """Remove entries by id, tag, source or age in seconds, or all of the model; returns how many.
+
+        A dry run changes nothing. Raises CacheError.
+        """
+        asked = bodies.remove(
+            model, scope, ids=ids, tags=tags, sources=sources, older_than=older_than, dry_run=dry_run
+        )
+        return await self._call(asked, removed_of)
 
     async def register(self, model: str, *, mode: str | None = None, error_rate: float | None = None) -> bool:
         """Prepare a model and set its mode; False if it was there. Raises CacheError."""

@@ -42,6 +42,8 @@ class Answer:
     confidence: float | None = None
     veto: str = ""
     """The rule that refused the nearest entry."""
+    asked_at: float | None = None
+    """When the look-up began, of a miss: for the insert that follows."""
     error: str = ""
     """Why the cache could not be asked, of a client that fails open."""
 
@@ -76,6 +78,7 @@ def answer_of(reply: Mapping[str, Any]) -> Answer:
         similarity=reply["similarity"],
         confidence=reply["confidence"],
         veto=reply["veto"],
+        asked_at=reply.get("asked_at"),
     )
 
 

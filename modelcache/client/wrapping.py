@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 from typing import Any
 from uuid import uuid4
@@ -55,6 +55,7 @@ class _Asked:
     model: str
     messages: list[Any]
     scope: dict[str, Any]
+    asked_at: float | None = None
 
 
 class _Creating:
@@ -75,11 +76,12 @@ class _Creating:
             answer = cache.query(key.messages, key.model, key.scope)
             if answer.hit:
                 return iter(_chunks(key, answer.text)) if asked.get("stream") else _whole(key, answer.text)
+            key = replace(key, asked_at=answer.asked_at)
             reply = create(**asked)
             if asked.get("stream"):
                 return _Tee(reply, key, cache)
             if text := _text_of(reply):
-                cache.insert([(key.messages, text)], key.model, key.scope)
+                cache.insert([(key.messages, text)], key.model, key.scope, asked_at=key.asked_at)
             return reply
 
         async def awaited(**asked: Any) -> Any:
@@ -90,11 +92,12 @@ class _Creating:
             answer = await cache.query(key.messages, key.model, key.scope)
             if answer.hit:
                 return _later(_chunks(key, answer.text)) if asked.get("stream") else _whole(key, answer.text)
+            key = replace(key, asked_at=answer.asked_at)
             reply = await create(**asked)
             if asked.get("stream"):
                 return _AsyncTee(reply, key, cache)
             if text := _text_of(reply):
-                await cache.insert([(key.messages, text)], key.model, key.scope)
+                await cache.insert([(key.messages, text)], key.model, key.scope, asked_at=key.asked_at)
             return reply
 
         return awaited if isinstance(cache, AsyncClient) else answered
@@ -186,7 +189,9 @@ class _Tee:
             collected.add(chunk)
             yield chunk
         if collected.text:
-            self._cache.insert([(self._asked.messages, collected.text)], self._asked.model, self._asked.scope)
+            asked = self._asked
+            told = [(asked.messages, collected.text)]
+            self._cache.insert(told, asked.model, asked.scope, asked_at=asked.asked_at)
 
 
 class _AsyncTee:
@@ -218,7 +223,8 @@ class _AsyncTee:
             yield chunk
         if collected.text:
             asked = self._asked
-            await self._cache.insert([(asked.messages, collected.text)], asked.model, asked.scope)
+            told = [(asked.messages, collected.text)]
+            await self._cache.insert(told, asked.model, asked.scope, asked_at=asked.asked_at)
 
 
 def _whole(asked: _Asked, text: str) -> Any:

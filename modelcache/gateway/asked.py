@@ -47,6 +47,8 @@ class Asked:
     tenant: str = ""
     question: Question | None = None
     """None where the cache has no part in the request."""
+    asked_at: float = field(default_factory=time)
+    """When the request came in (epoch seconds)."""
     told: Told = field(default_factory=lambda: Told(uuid4().hex))
     found: Found = field(default_factory=Found)
     """What the last look-up found."""

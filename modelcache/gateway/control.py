@@ -12,7 +12,7 @@ from modelcache.gateway.messages import HttpRequest
 PREFIX = "x-modelcache-"
 MODES = ("semantic", "exact", "off")
 MAX_NAME_CHARS = 256
-MAX_TAGS = 32
+MAX_NAMES = 32
 
 
 class ControlError(FieldError):
@@ -42,6 +42,8 @@ class Control:
     threshold: float | None = None
     mode: str = "semantic"
     tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    """What the answer is made from, such as the documents in the messages."""
 
 
 def read_control(request: HttpRequest, fields: object) -> Control:
@@ -145,10 +147,18 @@ def _mode(control: Control, where: str, value: Any) -> Control:
 
 
 def _tags(control: Control, where: str, value: Any) -> Control:
-    tags = tuple(_name(where, tag.strip()) for tag in str(value).split(","))
-    if len(tags) > MAX_TAGS:
-        raise ControlError(where, f"expected at most {MAX_TAGS} tags, separated by commas")
-    return replace(control, tags=tags)
+    return replace(control, tags=_names(where, value))
+
+
+def _sources(control: Control, where: str, value: Any) -> Control:
+    return replace(control, sources=_names(where, value))
+
+
+def _names(where: str, value: Any) -> tuple[str, ...]:
+    names = tuple(_name(where, name.strip()) for name in str(value).split(","))
+    if len(names) > MAX_NAMES:
+        raise ControlError(where, f"expected at most {MAX_NAMES} of them, separated by commas")
+    return names
 
 
 def _no_cache(control: Control, where: str, value: Any) -> Control:
@@ -170,6 +180,7 @@ _HEADERS: Mapping[str, _Reader] = {
     "threshold": _threshold,
     "mode": _mode,
     "tags": _tags,
+    "sources": _sources,
 }
 # LiteLLM's spelling.
 _FIELDS: Mapping[str, _Reader] = {

@@ -27,7 +27,7 @@ from modelcache.gateway.messages import (
     Later,
     error_reply,
 )
-from modelcache.gateway.store import AsideError, GatewayStore, Looked
+from modelcache.gateway.store import REMOVED, AsideError, GatewayStore, Looked
 from modelcache.gateway.tee import Tee
 from modelcache.gateway.threads import Threads
 from modelcache.gateway.upstream import Sent, Upstream, UpstreamError
@@ -302,7 +302,8 @@ class Gateway:
             after()
             return
         asked.told.stored, asked.told.entry_id = entry_id is not None, entry_id
-        if ticket is not None:
+        # Who asked after the removal asks anew.
+        if ticket is not None and asked.told.reason != REMOVED:
             ticket.landed(completion, entry_id)
 
 

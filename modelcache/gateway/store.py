@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from modelcache.answering import Answered, keep, log, look_up
 from modelcache.core import Cache, Service
-from modelcache.errors import EmbeddingError, ModelCacheError, StoreError, UnavailableError
+from modelcache.errors import EmbeddingError, ModelCacheError, OutdatedError, StoreError, UnavailableError
 from modelcache.gateway.asked import API, Asked
 from modelcache.gateway.completion import Completion
 from modelcache.gateway.entry import Kept, unwrap, wrap
@@ -22,6 +22,7 @@ from modelcache.records.question import Question
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+REMOVED = "removed"
 
 
 class AsideError(Exception):
@@ -85,7 +86,8 @@ class GatewayStore:
     def keep(self, asked: Asked, completion: Completion, after: Callable[[], None]) -> int | None:
         """Keep an answer and return the entry's id; None where that failed, or goes on in the background.
 
-        ``after`` is called when it is over, unless NotKeptError is raised, for what must not be kept.
+        ``after`` is called when it is over, unless NotKeptError is raised, for what must not be kept. Of
+        what was removed since the request came in, the reason is told, and nobody else is to get it.
         """
         question = asked.question
         if question is None:
@@ -94,19 +96,26 @@ class GatewayStore:
         answer, envelope = wrap(asked.dialect, completion, asked.tenant, question.model, now)
         ttl = min((one for one in (asked.control.ttl, self._ttl) if one is not None), default=None)
         answered = Answered(
-            question, answer, None if ttl is None else now + ttl, asked.control.tags, envelope=envelope
+            question,
+            answer,
+            None if ttl is None else now + ttl,
+            asked.control.tags,
+            asked.control.sources,
+            envelope=envelope,
         )
 
         def work() -> int:
             try:
                 with one_request():
-                    return keep(self.cache, question.model, [answered], api=API)[0]
+                    return keep(self.cache, question.model, [answered], asked.asked_at, api=API)[0]
             finally:
                 after()
 
         try:
             return self._in_time(work, what="keeping an answer", cancels=False)
-        except AsideError:
+        except AsideError as exc:
+            if exc.reason == REMOVED:
+                asked.told.reason = REMOVED
             return None
 
     def unwrapped(self, asked: Asked, entry: CachedAnswer) -> Kept | None:
@@ -150,7 +159,7 @@ class GatewayStore:
                 future.cancel()
             raise AsideError("deadline") from None
         except ModelCacheError as exc:
-            if not isinstance(exc, UnavailableError):
+            if not isinstance(exc, UnavailableError | OutdatedError):
                 logger.warning("%s failed: %s", what, exc, exc_info=exc.__cause__ is not None)
             raise AsideError(_word(exc)) from exc
         except Exception as exc:
@@ -163,4 +172,6 @@ def _word(exc: ModelCacheError) -> str:
         return "store"
     if isinstance(exc, EmbeddingError):
         return "embedder"
+    if isinstance(exc, OutdatedError):
+        return REMOVED
     return "starting" if isinstance(exc, UnavailableError) else "error"

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import time
 from typing import Any
 
-from modelcache.errors import StoreError, VectorStoreError
+from modelcache.errors import OutdatedError, StoreError, VectorStoreError
 from modelcache.events import Events
 from modelcache.manager.eviction.base import EntryKey
 from modelcache.manager.eviction.eviction_manager import EvictionManager
@@ -26,6 +26,7 @@ from modelcache.manager.vector_data.base import VectorHit, VectorStore
 from modelcache.records.entry import CachedAnswer, Candidate, NewAnswer
 from modelcache.records.event import Removed
 from modelcache.records.names import model_key
+from modelcache.records.removal import Unremoved, of_model_key, scope_key, source_key, tag_key
 from modelcache.records.vectors import Embeddings, from_bytes
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ logger = logging.getLogger(__name__)
 SPARE_HITS = 8
 WIDEN_BY = 4
 LOCK_STRIPES = 64
+# So far the clocks of two machines may be apart.
+CLOCK_SECONDS = 1.0
+# So long it is known when something was removed.
+REMOVALS_SECONDS = 86_400.0
 
 
 class SSDataManager:
@@ -94,17 +99,19 @@ class SSDataManager:
         """Create the model's collection; False if it was there already."""
         return self.vectors.create(collection_name(model, self.embedder))
 
-    def insert(self, model: str, answers: Sequence[NewAnswer]) -> list[int]:
+    def insert(self, model: str, answers: Sequence[NewAnswer], asked_at: float | None = None) -> list[int]:
         """Store all answers of one model or none, and return their ids in order.
 
         When it returns they are on disk and answer; an older entry of an equal question no longer does.
+        OutdatedError where something of theirs was removed since ``asked_at``, when they were looked up.
         """
         collection = self._usable_collection(model)
         self._reconciled.add(collection)
         fingerprints = [new.fingerprint for new in answers]
         write = self._write_at_once if self.scalars.exclusive else self._write_in_steps
+        unremoved = None if asked_at is None else self._unremoved(answers, asked_at)
         with self._room_for(model, len(answers)), self._locked(collection):
-            ids = write(collection, answers)
+            ids = write(collection, answers, unremoved)
         if self.eviction is not None:
             live = {fingerprint: id_ for id_, fingerprint in zip(ids, fingerprints, strict=True)}
             entries = [EntryKey(id_, fingerprint) for fingerprint, id_ in live.items()]
@@ -170,25 +177,56 @@ class SSDataManager:
                 ]
         return live
 
-    def delete(self, model: str, ids: Sequence[int]) -> int:
-        """Remove entries of this model by id; they stop answering at once. Returns how many there were."""
+    def delete(self, model: str, ids: Sequence[int], *, dry_run: bool = False) -> int:
+        """Remove entries of this model by id; they stop answering at once. Returns how many there were.
+
+        With ``dry_run``, here and below, nothing is changed, and as many would be removed.
+        """
+        if dry_run:
+            return sum(self.find_live(model, id_) is not None for id_ in set(ids))
         return self._removed(model, "id", self.scalars.delete(model_key(model), ids))
 
-    def delete_tagged(self, model: str, tags: Sequence[str]) -> int:
-        """Remove the entries of this model that carry any of the tags; returns how many there were."""
-        return self._removed(model, "tag", self.scalars.delete_tagged(model_key(model), tags))
+    def delete_tagged(self, model: str, tags: Sequence[str], *, dry_run: bool = False) -> int:
+        """Remove the entries of this model that carry any of the tags; returns how many there were.
 
-    def delete_scoped(self, model: str, scope: Mapping[str, Any]) -> int:
+        Here and below, what was looked up before and is inserted with ``asked_at`` is held back.
+        """
+        key = model_key(model)
+        self._note(dry_run, *(tag_key(key, tag) for tag in tags))
+        return self._removed(model, "tag", self.scalars.delete_tagged(key, tags, dry_run=dry_run), dry_run)
+
+    def delete_sourced(self, model: str, sources: Sequence[str], *, dry_run: bool = False) -> int:
+        """Remove the entries of this model made from any of the sources; returns how many there were."""
+        key = model_key(model)
+        self._note(dry_run, *(source_key(key, source) for source in sources))
+        count = self.scalars.delete_sourced(key, sources, dry_run=dry_run)
+        return self._removed(model, "source", count, dry_run)
+
+    def delete_scoped(self, model: str, scope: Mapping[str, Any], *, dry_run: bool = False) -> int:
         """Remove the entries of this model whose scope holds all of these, at least one; returns how many."""
-        return self._removed(model, "scope", self.scalars.delete_scoped(model_key(model), scope))
+        key = model_key(model)
+        # One of them holds back more than all together would, and never less.
+        name, value = min(scope.items())
+        self._note(dry_run, scope_key(key, name, value))
+        return self._removed(model, "scope", self.scalars.delete_scoped(key, scope, dry_run=dry_run), dry_run)
 
-    def truncate_all(self) -> int:
+    def delete_older(self, model: str, seconds: float, *, dry_run: bool = False) -> int:
+        """Remove the entries of this model that are older; returns how many there were."""
+        key = model_key(model)
+        self._note(dry_run, of_model_key(key))
+        count = self.scalars.delete_older(key, time() - seconds, dry_run=dry_run)
+        return self._removed(model, "age", count, dry_run)
+
+    def truncate_all(self, *, dry_run: bool = False) -> int:
         """Remove every entry of every model; returns how many there were."""
-        return sum(map(self.truncate, self.scalars.models()))
+        return sum(self.truncate(model, dry_run=dry_run) for model in self.scalars.models())
 
-    def truncate(self, model: str) -> int:
+    def truncate(self, model: str, *, dry_run: bool = False) -> int:
         """Remove every entry of this model and its query log; returns how many entries there were."""
         collection = collection_name(model, self.embedder)
+        if dry_run:
+            return self.scalars.count(model_key(model))
+        self._note(dry_run, of_model_key(model_key(model)))
         with self._locked(collection):
             count = self.scalars.truncate(model_key(model))
             if self.vectors.exclusive:
@@ -199,9 +237,9 @@ class SSDataManager:
             self.eviction.removed(model_key(model))
         return self._removed(model, "truncate", count)
 
-    def _removed(self, model: str, cause: str, count: int) -> int:
-        """Tell those who listen, and return the count."""
-        if count:
+    def _removed(self, model: str, cause: str, count: int, dry_run: bool = False) -> int:
+        """Tell those who listen, unless nothing was done, and return the count."""
+        if count and not dry_run:
             self._events.tell(Removed(model_key(model), cause, count))
         return count
 
@@ -214,6 +252,18 @@ class SSDataManager:
         for model in self.scalars.models():
             with self._locked(collection_name(model, self.embedder)):
                 reconcile(self.scalars, self.vectors, model, self.embedder)
+
+    def _note(self, dry_run: bool, *keys: str) -> None:
+        """Hold back, from now on, what was looked up before a removal and is not inserted yet."""
+        if not dry_run and keys:
+            self.scalars.note_removal(keys)
+
+    def _unremoved(self, answers: Sequence[NewAnswer], asked_at: float) -> Unremoved:
+        # Another machine's clock, which told when the removal was, may be behind this one's.
+        since = asked_at - (CLOCK_SECONDS if self.scalars.remote else 0.0)
+        if since < time() - REMOVALS_SECONDS:
+            raise OutdatedError("asked_at: it is too long ago to tell what was removed since")
+        return Unremoved.of(answers, since)
 
     def _usable_collection(self, model: str) -> str:
         """Return the model's collection; one in this process is made to match the rows on first use."""
@@ -238,20 +288,24 @@ class SSDataManager:
             vectors = index_vectors(packed, self.vectors.dimension)
             self.vectors.add(collection, kept_ids, partitions, vectors, fresh=True)
 
-    def _write_in_steps(self, collection: str, answers: Sequence[NewAnswer]) -> list[int]:
+    def _write_in_steps(
+        self, collection: str, answers: Sequence[NewAnswer], unremoved: Unremoved | None
+    ) -> list[int]:
         """Write rows, then vectors, then make the rows live: other processes see no half of it."""
         ids = self.scalars.add(answers)
         acknowledged = False
         try:
             self._add_vectors(collection, ids, answers)
-            self.scalars.activate(ids, [new.fingerprint for new in answers])
+            self.scalars.activate(ids, [new.fingerprint for new in answers], unremoved)
             acknowledged = True
         finally:
             if not acknowledged:
                 self._discard(ids)
         return ids
 
-    def _write_at_once(self, collection: str, answers: Sequence[NewAnswer]) -> list[int]:
+    def _write_at_once(
+        self, collection: str, answers: Sequence[NewAnswer], unremoved: Unremoved | None
+    ) -> list[int]:
         """Write rows and vectors in one transaction of the rows, which only this process sees until then.
 
         Killed inside, vectors without rows are left, which answer nothing; the next use of the model
@@ -265,7 +319,7 @@ class SSDataManager:
 
         done = False
         try:
-            ids = self.scalars.insert_live(answers, index)
+            ids = self.scalars.insert_live(answers, index, unremoved)
             done = True
         finally:
             if not done and begun:

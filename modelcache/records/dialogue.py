@@ -33,11 +33,13 @@ def splice(messages: Sequence[Message]) -> str:
 
 
 def turns_in(dialogue: str) -> list[tuple[str, str]]:
-    """Cut a spliced dialogue into roles and contents.
+    """Cut a spliced dialogue into roles and contents; none of a text that is not spliced.
 
     A content that looks like a boundary is cut as well: whoever knows how many there should be can tell.
     """
     starts = list(TURN.finditer(dialogue))
+    if not starts:
+        return []
     ends = [start.start() for start in starts[1:]] + [len(dialogue)]
     return [
         (start[0].removeprefix(BOUNDARY).removesuffix(ROLE_END), dialogue[start.end() : end])

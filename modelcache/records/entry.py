@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,10 @@ class NewAnswer:
     """JSON of the client's own, which a hit brings back; None: none was given."""
     envelope: str = ""
     """What an API keeps beside the answer, as it reads it; "" for nothing."""
+    sources: tuple[str, ...] = ()
+    """What the answer was made from."""
+    created_at: float | None = None
+    """Seconds since the epoch, of an entry from another store; None: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,49 @@ class StoredEntry:
     metadata: str | None
     hit_count: int
     last_used_at: float
+    created_at: float = 0.0
+    scope: str | None = None
+    """The keys of the scope besides the model, as JSON; None where only their hashes are known."""
     tags: tuple[str, ...] = ()
     scope_keys: tuple[str, ...] = ()
     envelope: str = ""
+    sources: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where an entry stands in a list."""
+
+    hit_count: int
+    """0 in the order of ids."""
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySearch:
+    """Which entries are sought. Tags, sources and a scope are of one model."""
+
+    model_key: str = ""
+    """"" for all models."""
+    text: str = ""
+    """Part of the question or the answer; "" for any."""
+    tags: tuple[str, ...] = ()
+    """All of them, and so with the sources and the keys of the scope."""
+    sources: tuple[str, ...] = ()
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    by_hits: bool = False
+    """Those first that answered most often, of one model; otherwise the newest."""
+    after: Place | None = None
+    """Where the page before ended."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """Some of the entries that are sought."""
+
+    entries: tuple[StoredEntry, ...]
+    next: Place | None
+    """Where the next page begins; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Removed(NamedTuple):
     model_key: str
     """"" for several models at once."""
     cause: str
-    """`id`, `tag`, `scope`, `truncate`, `evicted` or `expired`."""
+    """`id`, `tag`, `source`, `scope`, `age`, `truncate`, `evicted` or `expired`."""
     entries: int
 
 

@@ -4,14 +4,16 @@ import threading
 
 import pytest
 
-from modelcache.errors import ScalarStoreError
+from modelcache.errors import OutdatedError, ScalarStoreError
 from modelcache.manager.scalar_data.base import HitUse, ScalarStore
 from modelcache.records.names import model_key
+from modelcache.records.removal import Unremoved, source_key
 from modelcache.testing.observation_store import ObservationStoreContract
+from modelcache.testing.removal_store import RemovalStoreContract
 from modelcache.testing.rows import EMBEDDING, FAR_FUTURE, NOW, answer, line, put
 
 
-class ScalarStoreContract(ObservationStoreContract):
+class ScalarStoreContract(ObservationStoreContract, RemovalStoreContract):
     """A backend's tests subclass this and provide the fixture ``store``."""
 
     def test_what_was_written_comes_back_unchanged(self, store: ScalarStore) -> None:
@@ -325,6 +327,15 @@ class ExclusiveScalarStoreContract(ScalarStoreContract):
         assert found is not None
         assert found.answer == "second"
         assert store.delete_tagged(model_key("m"), ["t"]) == 1
+
+    def test_an_insert_at_once_of_what_was_removed_changes_nothing(self, store: ScalarStore) -> None:
+        [old] = put(store, answer("a", "old"))
+        new = answer("a", "new", sources=("doc",))
+        store.note_removal([source_key(new.model_key, "doc")])
+        with pytest.raises(OutdatedError):
+            store.insert_live([new], lambda ids: None, Unremoved.of([new], NOW))
+        assert set(store.get_live([old], NOW)) == {old}
+        assert store.insert_live([new], lambda ids: None, Unremoved.of([new], FAR_FUTURE))
 
     def test_an_insert_at_once_that_cannot_be_indexed_changes_nothing(self, store: ScalarStore) -> None:
         [old] = put(store, answer("a", "old"))

@@ -29,7 +29,7 @@ from tests.support.servers.mysql_protocol import MySQLProtocolServer
 
 TABLES = (
     *("modelcache_llm_answer", "modelcache_answer_tag", "modelcache_query_log", "modelcache_lease"),
-    "modelcache_envelope",
+    *("modelcache_envelope", "modelcache_answer_source", "modelcache_removal"),
     *("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
 )
 NEXT_VERSION = SCHEMA_VERSION + 1
@@ -271,13 +271,21 @@ class MySQLStoreContract(ScalarStoreContract):
             server.execute(f"DROP TABLE {table}", database=database)
         for table in mysql_schema.ADDED_TABLES[3]:
             server.execute(f"DROP TABLE {table}", database=database)
+        for table in mysql_schema.ADDED_TABLES[4]:
+            server.execute(f"DROP TABLE {table}", database=database)
         if not interrupted:
-            server.execute("ALTER TABLE modelcache_llm_answer DROP COLUMN metadata", database=database)
+            for added in ("COLUMN metadata", "COLUMN scope", "KEY idx_answer_page", "KEY idx_answer_age"):
+                server.execute(f"ALTER TABLE modelcache_llm_answer DROP {added}", database=database)
         server.execute("UPDATE modelcache_schema SET version = 1", database=database)
         store = make(database)
         store.open()
         store.observe([seen(id_)])
         assert store.get_live([id_], NOW)[id_].observed == 1
+        entry = store.entry(id_, NOW)
+        assert entry is not None
+        assert (entry.question, entry.scope, entry.sources) == ("q", None, ())
+        put(store, answer("r", sources=("doc",)))
+        assert store.delete_sourced(MODEL, ["doc"]) == 1
         assert schema_versions(server, database) == list(range(1, SCHEMA_VERSION + 1))
 
     def test_absent_tables_are_refused_where_migrating_is_not_allowed(

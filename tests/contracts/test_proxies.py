@@ -33,7 +33,9 @@ NOTHING_TO_REMEMBER = {
     # Rows that do not answer yet, or no longer.
     *("add", "discard", "discard_unfinished", "dead", "dead_counts", "purge"),
     # By id, of rows that are read from the store each time.
-    *("get_live", "answers", "entries"),
+    *("get_live", "answers", "entries", "entry", "find_entries"),
+    # What may be inserted later.
+    *("note_removal", "trim_removals"),
     *("probe", "keep_probe", "envelope", "release_lease", "trim_leases"),
     *("observations", "model_observations", "keep_lookups", "take_lookups", "trim_lookups"),
     *("add_tallies", "tallies", "set_policy", "policies", "take_lease", "write_log", "logged", "trim_log"),
@@ -64,8 +66,8 @@ class Recorder:
         self.returned = object()
 
     def __getattr__(self, name: str) -> Callable[..., object]:
-        def noted(*args: object) -> object:
-            self.calls.append((name, args))
+        def noted(*args: object, **named: object) -> object:
+            self.calls.append((name, (*args, *named.values())))
             return self.returned
 
         return noted
@@ -85,9 +87,10 @@ def test_a_guarded_call_arrives_as_it_was_made(contract: type[Any], name: str) -
     recorder = Recorder()
     guarded = GUARDED[contract](recorder, Guard(StoreError, 5, 1.0, 1.0))
     parameters = inspect.signature(getattr(guarded, name)).parameters
-    arguments = tuple(object() for _ in parameters)
-    returned = getattr(guarded, name)(*arguments)
-    assert recorder.calls == [(name, arguments)]
+    named = {one.name: object() for one in parameters.values() if one.kind is one.KEYWORD_ONLY}
+    arguments = tuple(object() for _ in range(len(parameters) - len(named)))
+    returned = getattr(guarded, name)(*arguments, **named)
+    assert recorder.calls == [(name, (*arguments, *named.values()))]
     is_void = inspect.get_annotations(getattr(contract, name), eval_str=False)["return"] is None
     assert returned is (None if is_void else recorder.returned)
 

@@ -36,10 +36,11 @@ FORBIDDEN = {
     "lookup": ABOVE_LOOKUP,
     "core": APIS | OFFLINE | COMMON,
     **dict.fromkeys(COMMON, APIS | OFFLINE),
-    "adapter": {"gateway", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
-    "gateway": {"adapter", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
-    "langcache": {"adapter", "gateway", "gptcache", "app", "serving", "cli"} | OFFLINE,
-    "gptcache": {"adapter", "gateway", "langcache", "app", "serving", "cli"} | OFFLINE,
+    "adapter": {"admin", "gateway", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
+    "gateway": {"adapter", "admin", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
+    "langcache": {"adapter", "admin", "gateway", "gptcache", "app", "serving", "cli"} | OFFLINE,
+    "gptcache": {"adapter", "admin", "gateway", "langcache", "app", "serving", "cli"} | OFFLINE,
+    "admin": {"adapter", "gateway", "langcache", "gptcache", "app", "serving", "cli"} | OFFLINE,
     "app": {"serving", "cli"} | OFFLINE,
 }
 

@@ -42,6 +42,22 @@ def test_what_is_inserted_is_found(client: Client) -> None:
     assert not client.query("q", "m").hit
 
 
+def test_entries_are_removed_by_source_and_age(client: Client) -> None:
+    client.insert([("q", "a"), ("r", "b")], "m", sources=["doc-17@v3"])
+    assert client.remove("m", sources=["doc-17@v3"], dry_run=True) == 2
+    assert client.remove("m", older_than=3600) == 0
+    assert client.remove("m", sources=["doc-17@v3"]) == 2
+    assert not client.query("q", "m").hit
+
+
+def test_what_was_removed_since_its_look_up_is_not_brought_back(client: Client) -> None:
+    asked_at = client.query("q", "m").asked_at
+    client.remove("m", sources=["doc"])
+    inserted = client.insert([("q", "a")], "m", sources=["doc"], asked_at=asked_at)
+    assert (inserted.ids, "asked_at" in inserted.error) == ((), True)
+    assert client.insert([("q", "a")], "m", sources=["doc"], asked_at=client.query("q", "m").asked_at).ids
+
+
 def test_feedback_and_modes(client: Client) -> None:
     [id_] = client.insert([([{"role": "user", "content": "q"}], "a")], "m").ids
     assert client.feedback(id_, "q" + NEAR, "m", correct=False) == "recorded"

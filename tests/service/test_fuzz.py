@@ -33,6 +33,7 @@ QUERY_KEYS = {"errorCode", "errorDesc", "cacheHit", "delta_time", "hit_query", "
     "hit_id",
     "hit_type",
     "veto",
+    "asked_at",
 }
 KEYS = {
     "query": QUERY_KEYS,

@@ -1,6 +1,7 @@
 """What hits and what misses."""
 
 import re
+from time import time
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def test_exact_hit(client: CacheClient) -> None:
         "hit_id": entry,
         "hit_type": "exact",
         "veto": "",
+        "asked_at": None,
     }
 
 
@@ -55,12 +57,15 @@ def test_semantic_hit(client: CacheClient) -> None:
         "hit_id": entry,
         "hit_type": "semantic",
         "veto": "",
+        "asked_at": None,
     }
 
 
 def test_miss_in_an_empty_cache_compared_nothing(client: CacheClient) -> None:
+    before = time()
     reply = client.query("q")
     assert re.fullmatch(r"\d+\.\d+s", reply.pop("delta_time"))
+    assert before <= reply.pop("asked_at") <= time()
     assert reply == {
         "errorCode": 0,
         "errorDesc": "",

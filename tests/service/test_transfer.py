@@ -46,7 +46,9 @@ def filled(tmp_path: Path) -> Path:
     app = opened(folder)
     client = CacheClient(app.test_client())
     client.insert(*[(f"question {number}", f"answer {number}") for number in range(1200)])
-    client.insert(("tagged", "t"), model="m", tags=["red"], metadata={"source": "手册"}, ttl=3600)
+    client.insert(
+        ("tagged", "t"), model="m", tags=["red"], metadata={"source": "手册"}, ttl=3600, sources=["doc@1"]
+    )
     client.insert((system("be brief") + TALK + user("why?"), "in a talk"))
     client.insert(("q", "anne's"), scope={"user": "anne"})
     client.insert(("q", "another model's"), model="gpt-4")
@@ -57,7 +59,15 @@ def filled(tmp_path: Path) -> Path:
     return folder
 
 
-def assert_all_answer(folder: Path, embedder: type[HashEmbedder] = HashEmbedder) -> None:
+def created_at(folder: Path) -> float:
+    """Return when the tagged entry was made."""
+    app = opened(folder)
+    [row] = [one for one in rows(app) if one.question == "user###tagged"]
+    get_service(app).close()
+    return row.created_at
+
+
+def assert_all_answer(folder: Path, created: float, embedder: type[HashEmbedder] = HashEmbedder) -> None:
     app = opened(folder, embedder)
     client = CacheClient(app.test_client())
     for number in range(0, 1200, 97):
@@ -73,9 +83,14 @@ def assert_all_answer(folder: Path, embedder: type[HashEmbedder] = HashEmbedder)
     assert_miss(client.query("gone"))
     [row] = [one for one in rows(app) if one.question == "user###tagged"]
     assert row.hit_count >= 1
+    assert (row.sources, row.created_at) == (("doc@1",), created)
+    [scoped] = [one for one in rows(app) if one.question == "user###q"]
+    assert scoped.scope == '{"user": "anne"}'
+    sourced = client.remove("delete_by_source", sources=["doc@1"], dry_run=True)
+    assert sourced["response"]["ScalarDB"] == "delete_count: 1"
     assert client.remove("delete_by_tag", tags=["red"])["response"]["ScalarDB"] == "delete_count: 1"
-    scoped = {"type": "remove", "remove_type": "delete_by_scope", "scope": {"model": "m", "user": "anne"}}
-    assert client.post(scoped)["response"]["ScalarDB"] == "delete_count: 1"
+    by_scope = {"type": "remove", "remove_type": "delete_by_scope", "scope": {"model": "m", "user": "anne"}}
+    assert client.post(by_scope)["response"]["ScalarDB"] == "delete_count: 1"
     get_service(app).close()
 
 
@@ -97,7 +112,7 @@ def test_what_is_exported_answers_where_it_is_imported(
     assert len(lines) == 1205
     assert any("embedding" in line for line in lines) is bool(options)
     assert command(to, "import", str(file), embedder=embedder) == 0
-    assert_all_answer(to, embedder)
+    assert_all_answer(to, created_at(filled), embedder)
 
 
 def test_an_import_that_was_stopped_goes_on(
@@ -117,7 +132,7 @@ def test_an_import_that_was_stopped_goes_on(
     file.write_text(whole, encoding="utf-8")
     assert command(to, "import", str(file)) == 0
     assert f"{1205 - 500} entries inserted" in capsys.readouterr().out
-    assert_all_answer(to)
+    assert_all_answer(to, created_at(filled))
 
 
 def test_an_export_of_one_model_goes_on(

@@ -23,6 +23,7 @@ QUERY_KEYS = {
     "hit_id",
     "hit_type",
     "veto",
+    "asked_at",
 }
 INSERT_KEYS = {"errorCode", "errorDesc", "writeStatus", "ids"}
 REMOVE_KEYS = {"errorCode", "errorDesc", "response", "writeStatus"}

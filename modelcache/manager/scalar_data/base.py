@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from modelcache.records.entry import CachedAnswer, NewAnswer, StoredEntry
+from modelcache.records.entry import CachedAnswer, EntryPage, EntrySearch, NewAnswer, StoredEntry
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
+from modelcache.records.removal import Unremoved
 from modelcache.settings import Settings
 
 MAX_ID = 2**63 - 1
@@ -90,7 +91,12 @@ class AnswerStore(ABC):
         Not to be repeated: every call makes new rows. They answer nothing before ``activate``.
         """
 
-    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+    def insert_live(
+        self,
+        answers: Sequence[NewAnswer],
+        index: Callable[[list[int]], None],
+        unremoved: Unremoved | None = None,
+    ) -> list[int]:
         """Do ``add`` and ``activate`` in one transaction, with ``index`` called in between with the ids.
 
         Only of stores that can be ``exclusive``. If ``index`` raises, nothing is written. A process that is
@@ -99,9 +105,12 @@ class AnswerStore(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
+    def activate(
+        self, ids: Sequence[int], fingerprints: Sequence[str], unremoved: Unremoved | None = None
+    ) -> None:
         """Make the rows live, all or none; older live rows with an equal fingerprint are deleted.
 
+        OutdatedError, and nothing is changed, where something of ``unremoved`` was removed since.
         Within one call the last row of a fingerprint wins. ScalarStoreError when a row is no
         longer in state WRITING. When this returns, the rows are on disk; a repetition changes nothing.
         """
@@ -134,25 +143,6 @@ class AnswerStore(ABC):
         """Return those of the rows that were not purged yet, whatever their state."""
 
     @abstractmethod
-    def delete(self, model_key: str, ids: Sequence[int]) -> int:
-        """Soft-delete the LIVE rows of this model among ``ids`` (any integers) and return how many."""
-
-    @abstractmethod
-    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
-        """Soft-delete the LIVE rows of this model that carry any of ``tags`` and return how many."""
-
-    @abstractmethod
-    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
-        """Soft-delete the model's live rows whose scope has all of these keys and values, at least one.
-
-        Returns how many there were. Not to be repeated.
-        """
-
-    @abstractmethod
-    def delete_expired(self, now: float) -> int:
-        """Soft-delete the LIVE rows whose time is over and return how many."""
-
-    @abstractmethod
     def dead_counts(self) -> list[DeadCount]:
         """Return how many rows are soft-deleted, for each model that has any."""
 
@@ -170,7 +160,7 @@ class AnswerStore(ABC):
 
     @abstractmethod
     def purge(self, ids: Sequence[int]) -> None:
-        """Remove those of the rows that are soft-deleted, with their tags, envelopes and observations."""
+        """Remove those of the rows that are soft-deleted, with all that goes with them."""
 
     @abstractmethod
     def models(self) -> list[str]:
@@ -179,10 +169,6 @@ class AnswerStore(ABC):
     @abstractmethod
     def count(self, model_key: str) -> int:
         """Return how many rows of this model are LIVE."""
-
-    @abstractmethod
-    def entries(self, model_key: str, after: int, limit: int, now: float) -> list[StoredEntry]:
-        """Return a model's live rows with an id over ``after``, by id, at most ``limit`` of them."""
 
     @abstractmethod
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
@@ -194,6 +180,69 @@ class AnswerStore(ABC):
     @abstractmethod
     def embeddings(self, ids: Sequence[int]) -> list[StoredEmbedding]:
         """Return the vectors of those of the rows that are not deleted."""
+
+
+class RemovalStore(ABC):
+    """What stops answering at once; ``dry_run`` counts what would, and changes nothing."""
+
+    @abstractmethod
+    def delete(self, model_key: str, ids: Sequence[int]) -> int:
+        """Soft-delete the LIVE rows of this model among ``ids`` (any integers) and return how many."""
+
+    @abstractmethod
+    def delete_tagged(self, model_key: str, tags: Sequence[str], *, dry_run: bool = False) -> int:
+        """Soft-delete the LIVE rows of this model that carry any of ``tags`` and return how many."""
+
+    @abstractmethod
+    def delete_sourced(self, model_key: str, sources: Sequence[str], *, dry_run: bool = False) -> int:
+        """Soft-delete the model's LIVE rows that were made from any of ``sources`` and return how many."""
+
+    @abstractmethod
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any], *, dry_run: bool = False) -> int:
+        """Soft-delete the model's live rows whose scope has all of these keys and values, at least one.
+
+        Returns how many there were. Not to be repeated.
+        """
+
+    @abstractmethod
+    def delete_older(self, model_key: str, before: float, *, dry_run: bool = False) -> int:
+        """Soft-delete the model's LIVE rows that were made in a second before this time; returns how many."""
+
+    @abstractmethod
+    def delete_expired(self, now: float) -> int:
+        """Soft-delete the LIVE rows whose time is over and return how many."""
+
+    @abstractmethod
+    def note_removal(self, keys: Sequence[str]) -> None:
+        """Hold back what was looked up before now and is removed by any of these keys (records.removal).
+
+        When it returns, every insert that checked its keys before is live, so that a removal that follows
+        meets it, and every later one fails.
+        """
+
+    @abstractmethod
+    def trim_removals(self, before: float) -> int:
+        """Forget the removals noted before this time (epoch seconds) and return how many."""
+
+
+class EntryStore(ABC):
+    """Live rows with all that goes with them."""
+
+    @abstractmethod
+    def entries(self, model_key: str, after: int, limit: int, now: float) -> list[StoredEntry]:
+        """Return a model's live rows with an id over ``after``, by id, at most ``limit`` of them."""
+
+    @abstractmethod
+    def entry(self, id_: int, now: float) -> StoredEntry | None:
+        """Return the live row with this id, or None."""
+
+    @abstractmethod
+    def find_entries(self, search: EntrySearch, now: float) -> EntryPage:
+        """Return live rows, the newest first or those that answered most often.
+
+        A page reads a limited number of rows. It may have fewer than were asked for, or none, and more may
+        follow all the same: ``next`` tells.
+        """
 
 
 class ObservationStore(ABC):
@@ -289,7 +338,7 @@ class LogStore(ABC):
         """Delete the log rows older than ``before`` (epoch seconds) and return how many."""
 
 
-class ScalarStore(AnswerStore, ObservationStore, PolicyStore, LogStore):
+class ScalarStore(RemovalStore, AnswerStore, EntryStore, ObservationStore, PolicyStore, LogStore):
     """All that is kept. Every method raises ScalarStoreError when the store fails, having changed
     nothing; unless said otherwise it may be repeated. Safe to call from many threads.
     """

@@ -46,7 +46,8 @@ from modelcache.manager.scalar_data.sql import (
     marks,
     repeated,
 )
-from modelcache.manager.scalar_data.sql_answers import ANSWER_COLUMNS, INSERT_COLUMNS, WRITING
+from modelcache.manager.scalar_data.sql_answers import ANSWER_COLUMNS, INSERT_COLUMNS
+from modelcache.manager.scalar_data.sql_removals import WRITING
 from modelcache.manager.scalar_data.sql_storage import SqlStorage
 from modelcache.settings import Settings
 
@@ -209,6 +210,15 @@ class MySQLStorage(SqlStorage):
                 f"AND is_deleted IN ({RowState.LIVE:d}, {RowState.WRITING:d}) ORDER BY id FOR UPDATE",
                 chunk,
             )
+
+    def keep_removals_out(self, cursor: Cursor) -> None:
+        # Rows that are always there, and that nothing else locks while the service runs.
+        cursor.execute("SELECT version FROM modelcache_schema LOCK IN SHARE MODE")
+        cursor.fetchall()
+
+    def wait_for_inserts(self, cursor: Cursor) -> None:
+        cursor.execute("SELECT version FROM modelcache_schema FOR UPDATE")
+        cursor.fetchall()
 
     def add_uses(self, cursor: Cursor, uses: Sequence[tuple[int, int, float]]) -> None:
         rows = " UNION ALL ".join(

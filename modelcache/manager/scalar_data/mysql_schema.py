@@ -10,15 +10,23 @@ from modelcache.errors import ConfigError
 from modelcache.manager.scalar_data.sql import Cursor
 
 SCHEMA_FILE = "create_table.sql"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # For each later version, the tables that it added, or what else brings the version before to it.
 ADDED_TABLES: dict[int, tuple[str, ...]] = {
     2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
     3: ("modelcache_envelope", "modelcache_model_limit", "modelcache_probe"),
+    4: ("modelcache_answer_source", "modelcache_removal"),
 }
 MIGRATIONS: dict[int, tuple[str, ...]] = {
-    3: ("ALTER TABLE modelcache_llm_answer ADD COLUMN metadata MEDIUMTEXT AFTER expires_at",)
+    3: ("ALTER TABLE modelcache_llm_answer ADD COLUMN metadata MEDIUMTEXT AFTER expires_at",),
+    4: (
+        "ALTER TABLE modelcache_llm_answer ADD COLUMN scope MEDIUMTEXT AFTER metadata",
+        "ALTER TABLE modelcache_llm_answer ADD KEY idx_answer_page (model_key, is_deleted, id)",
+        "ALTER TABLE modelcache_llm_answer ADD KEY idx_answer_age (model_key, is_deleted, gmt_create)",
+        "ALTER TABLE modelcache_llm_answer ADD KEY idx_answer_hits (model_key, is_deleted, hit_count, id)",
+    ),
 }
+ADDED_ALREADY = frozenset({ER.DUP_FIELDNAME, ER.DUP_KEYNAME})
 # Changing the columns of a large table takes long, and other processes wait for it.
 MIGRATE_SECONDS = 600.0
 
@@ -60,8 +68,8 @@ def apply_migrations(cursor: Cursor) -> None:
             try:
                 cursor.execute(statement)
             except pymysql.OperationalError as exc:
-                # A process that was killed here has added the column, and not written the version.
-                if exc.args[0] != ER.DUP_FIELDNAME:
+                # A process that was killed here has added this, and not written the version.
+                if exc.args[0] not in ADDED_ALREADY:
                     raise
         cursor.execute("INSERT INTO modelcache_schema (version) VALUES (?)", (number,))
 

@@ -33,6 +33,10 @@ class OceanBaseStorage(MySQLStorage):
         # Each node hands out ids from ranges of its own, and one INSERT may span two of them.
         return False
 
+    def keep_removals_out(self, cursor: Cursor) -> None:
+        # It has no lock that several may hold.
+        self.wait_for_inserts(cursor)
+
     @contextmanager
     def alone(self, cursor: Cursor) -> Iterator[None]:
         # GET_LOCK outlives its connection there: a killed process would keep it. Several may create the

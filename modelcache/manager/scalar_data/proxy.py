@@ -12,9 +12,10 @@ from modelcache.manager.scalar_data.base import (
     ScalarStore,
     StoredEmbedding,
 )
-from modelcache.records.entry import CachedAnswer, NewAnswer, StoredEntry
+from modelcache.records.entry import CachedAnswer, EntryPage, EntrySearch, NewAnswer, StoredEntry
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
+from modelcache.records.removal import Unremoved
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,11 +47,18 @@ class ScalarStoreProxy(ScalarStore):
     def add(self, answers: Sequence[NewAnswer]) -> list[int]:
         return self.through(self.proxied.add, answers)
 
-    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
-        return self.through(self.proxied.insert_live, answers, index)
+    def insert_live(
+        self,
+        answers: Sequence[NewAnswer],
+        index: Callable[[list[int]], None],
+        unremoved: Unremoved | None = None,
+    ) -> list[int]:
+        return self.through(self.proxied.insert_live, answers, index, unremoved)
 
-    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
-        self.through(self.proxied.activate, ids, fingerprints)
+    def activate(
+        self, ids: Sequence[int], fingerprints: Sequence[str], unremoved: Unremoved | None = None
+    ) -> None:
+        self.through(self.proxied.activate, ids, fingerprints, unremoved)
 
     def discard(self, ids: Sequence[int]) -> None:
         self.through(self.proxied.discard, ids)
@@ -70,11 +78,23 @@ class ScalarStoreProxy(ScalarStore):
     def delete(self, model_key: str, ids: Sequence[int]) -> int:
         return self.through(self.proxied.delete, model_key, ids)
 
-    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
-        return self.through(self.proxied.delete_tagged, model_key, tags)
+    def delete_tagged(self, model_key: str, tags: Sequence[str], *, dry_run: bool = False) -> int:
+        return self.through(self.proxied.delete_tagged, model_key, tags, dry_run=dry_run)
 
-    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
-        return self.through(self.proxied.delete_scoped, model_key, scope)
+    def delete_sourced(self, model_key: str, sources: Sequence[str], *, dry_run: bool = False) -> int:
+        return self.through(self.proxied.delete_sourced, model_key, sources, dry_run=dry_run)
+
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any], *, dry_run: bool = False) -> int:
+        return self.through(self.proxied.delete_scoped, model_key, scope, dry_run=dry_run)
+
+    def delete_older(self, model_key: str, before: float, *, dry_run: bool = False) -> int:
+        return self.through(self.proxied.delete_older, model_key, before, dry_run=dry_run)
+
+    def note_removal(self, keys: Sequence[str]) -> None:
+        self.through(self.proxied.note_removal, keys)
+
+    def trim_removals(self, before: float) -> int:
+        return self.through(self.proxied.trim_removals, before)
 
     def delete_expired(self, now: float) -> int:
         return self.through(self.proxied.delete_expired, now)
@@ -102,6 +122,12 @@ class ScalarStoreProxy(ScalarStore):
 
     def entries(self, model_key: str, after: int, limit: int, now: float) -> list[StoredEntry]:
         return self.through(self.proxied.entries, model_key, after, limit, now)
+
+    def entry(self, id_: int, now: float) -> StoredEntry | None:
+        return self.through(self.proxied.entry, id_, now)
+
+    def find_entries(self, search: EntrySearch, now: float) -> EntryPage:
+        return self.through(self.proxied.find_entries, search, now)
 
     def embedded_ids(self, model_key: str, embedder: str) -> list[int]:
         return self.through(self.proxied.embedded_ids, model_key, embedder)

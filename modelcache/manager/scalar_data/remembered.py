@@ -11,6 +11,7 @@ from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.proxy import ScalarStoreProxy
 from modelcache.records.entry import CachedAnswer, NewAnswer
 from modelcache.records.observation import Observation
+from modelcache.records.removal import Unremoved
 
 # What an entry takes beside its question and its answer: the record, its hashes, two dict slots.
 ENTRY_BYTES = 600
@@ -43,16 +44,23 @@ class RememberingScalars(ScalarStoreProxy):
                     self._entries.keep(found)
         return found
 
-    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
+    def activate(
+        self, ids: Sequence[int], fingerprints: Sequence[str], unremoved: Unremoved | None = None
+    ) -> None:
         try:
-            self.proxied.activate(ids, fingerprints)
+            self.proxied.activate(ids, fingerprints, unremoved)
         finally:
             # Also when it failed: a failure does not tell whether it was done.
             self._forget(fingerprints)
 
-    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+    def insert_live(
+        self,
+        answers: Sequence[NewAnswer],
+        index: Callable[[list[int]], None],
+        unremoved: Unremoved | None = None,
+    ) -> list[int]:
         try:
-            return self.proxied.insert_live(answers, index)
+            return self.proxied.insert_live(answers, index, unremoved)
         finally:
             self._forget([new.fingerprint for new in answers])
 
@@ -69,15 +77,27 @@ class RememberingScalars(ScalarStoreProxy):
             # A row tells whether anything was observed of it.
             self._forget_ids([one.answer_id for one in observations])
 
-    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
+    def delete_tagged(self, model_key: str, tags: Sequence[str], *, dry_run: bool = False) -> int:
         try:
-            return self.proxied.delete_tagged(model_key, tags)
+            return self.proxied.delete_tagged(model_key, tags, dry_run=dry_run)
         finally:
             self._forget_all()
 
-    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
+    def delete_sourced(self, model_key: str, sources: Sequence[str], *, dry_run: bool = False) -> int:
         try:
-            return self.proxied.delete_scoped(model_key, scope)
+            return self.proxied.delete_sourced(model_key, sources, dry_run=dry_run)
+        finally:
+            self._forget_all()
+
+    def delete_scoped(self, model_key: str, scope: Mapping[str, Any], *, dry_run: bool = False) -> int:
+        try:
+            return self.proxied.delete_scoped(model_key, scope, dry_run=dry_run)
+        finally:
+            self._forget_all()
+
+    def delete_older(self, model_key: str, before: float, *, dry_run: bool = False) -> int:
+        try:
+            return self.proxied.delete_older(model_key, before, dry_run=dry_run)
         finally:
             self._forget_all()
 

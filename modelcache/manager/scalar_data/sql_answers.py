@@ -1,14 +1,13 @@
 """The rows of the answers: their states, their tags, their use."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any
 
 from modelcache.errors import ScalarStoreError
-from modelcache.hashing import digest
 from modelcache.manager.scalar_data.base import (
-    MAX_ID,
     AnswerStore,
     DeadAnswer,
     DeadCount,
@@ -20,19 +19,31 @@ from modelcache.manager.scalar_data.base import (
 from modelcache.manager.scalar_data.sql import (
     ID_CHUNK,
     Cursor,
-    SqlDatabase,
     chunks,
     marks,
     repeated,
     repeated_unless_done,
     sql_time,
 )
+from modelcache.manager.scalar_data.sql_removals import (
+    DELETED,
+    ID_AND_DELETED,
+    ID_AND_LIVE,
+    ID_AND_NOT_DELETED,
+    ID_AND_WRITING,
+    LIVE,
+    NOT_DELETED,
+    WRITING,
+    SqlRemovals,
+)
 from modelcache.records.entry import CachedAnswer, NewAnswer
+from modelcache.records.removal import Unremoved, scope_key, source_key, tag_key
 
 ANSWER_TYPE_TEXT = 0
 # What goes with an answer, itself last: table, and what names its rows.
 OF_AN_ANSWER = (
     ("answer_tag", "answer_id"),
+    ("answer_source", "answer_id"),
     ("envelope", "answer_id"),
     ("observation", "answer_id"),
     ("llm_answer", "id"),
@@ -49,21 +60,11 @@ ANSWER_COLUMNS = (
 )
 INSERT_COLUMNS = (
     "gmt_create, gmt_modified, question, answer, answer_type, hit_count, model, embedding_data, "
-    "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, metadata, last_used_at"
+    "is_deleted, model_key, partition_key, fingerprint, embedder, expires_at, metadata, scope, last_used_at"
 )
-LIVE = f"is_deleted = {RowState.LIVE:d}"
-WRITING = f"is_deleted = {RowState.WRITING:d}"
-NOT_DELETED = f"is_deleted IN ({RowState.LIVE:d}, {RowState.WRITING:d})"
-DELETED = f"is_deleted = {RowState.DELETED:d}"
-# A plus keeps a column from being looked up by its index: SQLite would read all live rows, not the few by id.
-ID_AND_LIVE = f"+{LIVE}"
-ID_AND_WRITING = f"+{WRITING}"
-ID_AND_NOT_DELETED = f"+{NOT_DELETED}"
-ID_AND_DELETED = f"+{DELETED}"
-ID_AND_LIVE_IN_MODEL = f"+{LIVE} AND +model_key = ?"
 
 
-class SqlAnswers(SqlDatabase, AnswerStore):
+class SqlAnswers(SqlRemovals, AnswerStore):
     """A dialect adds the few statements that differ."""
 
     def read_answer(self, cursor: Cursor, where: str, bound: Sequence[Any]) -> Sequence[Any] | None:
@@ -92,15 +93,18 @@ class SqlAnswers(SqlDatabase, AnswerStore):
             return self.insert_in_states(cursor, answers, [RowState.WRITING] * len(answers))
 
     @repeated
-    def activate(self, ids: Sequence[int], fingerprints: Sequence[str]) -> None:
+    def activate(
+        self, ids: Sequence[int], fingerprints: Sequence[str], unremoved: Unremoved | None = None
+    ) -> None:
         last = dict(zip(fingerprints, ids, strict=True))
         winners = sorted(last.values())
         losers = sorted(set(ids) - set(winners))
         with self.writing() as cursor:
+            self.check_removals(cursor, unremoved)
             self.lock_fingerprints(cursor, sorted(last))
             changed = self.set_state(cursor, RowState.LIVE, ID_AND_WRITING, "id", winners)
             # They are live already when this call repeats one whose reply was lost.
-            if changed != len(winners) and self._count_live_among(cursor, winners) != len(winners):
+            if changed != len(winners) and self.count_live_among(cursor, winners) != len(winners):
                 raise ScalarStoreError("rows were removed while they were being written")
             self.set_state(cursor, RowState.DELETED, ID_AND_WRITING, "id", losers)
             self._retire_older(cursor, last)
@@ -158,45 +162,6 @@ class SqlAnswers(SqlDatabase, AnswerStore):
                 )
                 found.update((row[0], CachedAnswer(*row)) for row in cursor.fetchall())
         return found
-
-    @repeated_unless_done
-    def delete(self, model_key: str, ids: Sequence[int]) -> int:
-        possible = sorted({id_ for id_ in ids if 0 < id_ <= MAX_ID})
-        with self.writing() as cursor:
-            return self.set_state(
-                cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", possible, (model_key,)
-            )
-
-    @repeated_unless_done
-    def delete_tagged(self, model_key: str, tags: Sequence[str]) -> int:
-        keys = [tag_key(model_key, tag) for tag in dict.fromkeys(tags)]
-        with self.writing() as cursor:
-            ids: set[int] = set()
-            for chunk in chunks(keys, ID_CHUNK):
-                cursor.execute(
-                    f"SELECT answer_id FROM modelcache_answer_tag WHERE tag_key IN ({marks(chunk)})", chunk
-                )
-                ids.update(row[0] for row in cursor.fetchall())
-            return self.set_state(
-                cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", sorted(ids), (model_key,)
-            )
-
-    @repeated_unless_done
-    def delete_scoped(self, model_key: str, scope: Mapping[str, Any]) -> int:
-        keys = [scope_key(model_key, name, value) for name, value in scope.items()]
-        with self.writing() as cursor:
-            cursor.execute(
-                f"SELECT answer_id FROM modelcache_answer_tag WHERE tag_key IN ({marks(keys)}) "
-                "GROUP BY answer_id HAVING COUNT(*) = ?",
-                (*keys, len(keys)),
-            )
-            ids = sorted(row[0] for row in cursor.fetchall())
-            return self.set_state(cursor, RowState.DELETED, ID_AND_LIVE_IN_MODEL, "id", ids, (model_key,))
-
-    @repeated
-    def delete_expired(self, now: float) -> int:
-        with self.writing() as cursor:
-            return self.delete_all(cursor, f"{LIVE} AND expires_at <= ?", (now,))
 
     @repeated
     def dead_counts(self) -> list[DeadCount]:
@@ -287,12 +252,10 @@ class SqlAnswers(SqlDatabase, AnswerStore):
     def insert_in_states(
         self, cursor: Cursor, answers: Sequence[NewAnswer], states: Sequence[RowState]
     ) -> list[int]:
-        """Insert a row in its state for each answer, with its tags and envelope; returns the ids."""
+        """Insert a row in its state for each answer, with what goes with it; returns the ids."""
         now = time()
-        created = sql_time(now)
         ids = self.insert_answers(
-            cursor,
-            [_answer_row(new, state, created, now) for new, state in zip(answers, states, strict=True)],
+            cursor, [_answer_row(new, state, now) for new, state in zip(answers, states, strict=True)]
         )
         tags = [
             (id_, tag_key(new.model_key, tag), tag)
@@ -309,6 +272,16 @@ class SqlAnswers(SqlDatabase, AnswerStore):
             cursor.executemany(
                 "INSERT INTO modelcache_answer_tag (answer_id, tag_key, tag) VALUES (?, ?, ?)", tags
             )
+        sources = [
+            (id_, source_key(new.model_key, source), source)
+            for id_, new in zip(ids, answers, strict=True)
+            for source in dict.fromkeys(new.sources)
+        ]
+        if sources:
+            cursor.executemany(
+                "INSERT INTO modelcache_answer_source (answer_id, source_key, source) VALUES (?, ?, ?)",
+                sources,
+            )
         envelopes = [(id_, new.envelope) for id_, new in zip(ids, answers, strict=True) if new.envelope]
         if envelopes:
             cursor.executemany(
@@ -316,49 +289,11 @@ class SqlAnswers(SqlDatabase, AnswerStore):
             )
         return ids
 
-    def set_state(
-        self,
-        cursor: Cursor,
-        state: RowState,
-        condition: str,
-        column: str,
-        values: Sequence[Any],
-        bound: tuple[Any, ...] = (),
-    ) -> int:
-        """Set the state where ``condition`` holds and ``column`` is among ``values``; return how many."""
-        changed = 0
-        modified = sql_time(time())
-        for chunk in chunks(values, ID_CHUNK):
-            cursor.execute(
-                "UPDATE modelcache_llm_answer SET is_deleted = ?, gmt_modified = ? "
-                f"WHERE {condition} AND {column} IN ({marks(chunk)})",
-                (int(state), modified, *bound, *chunk),
-            )
-            changed += cursor.rowcount
-        return changed
-
-    def delete_all(self, cursor: Cursor, condition: str, bound: Sequence[Any]) -> int:
-        """Soft-delete every row that meets a condition on its state; return how many."""
-        table = "modelcache_llm_answer"
-        change = f"UPDATE {table} SET is_deleted = ?, gmt_modified = ?"
-        values = (int(RowState.DELETED), sql_time(time()))
-        return self.change_all(cursor, table, change, values, condition, bound)
-
     def _count_live(self, cursor: Cursor, model_key: str) -> int:
         cursor.execute(
             f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE model_key = ? AND {LIVE}", (model_key,)
         )
         return int(cursor.fetchone()[0])
-
-    def _count_live_among(self, cursor: Cursor, ids: Sequence[int]) -> int:
-        count = 0
-        for chunk in chunks(ids, ID_CHUNK):
-            cursor.execute(
-                f"SELECT COUNT(*) FROM modelcache_llm_answer WHERE id IN ({marks(chunk)}) AND {ID_AND_LIVE}",
-                chunk,
-            )
-            count += int(cursor.fetchone()[0])
-        return count
 
     def _retire_older(self, cursor: Cursor, newest: Mapping[str, int]) -> None:
         """Soft-delete the LIVE rows with these fingerprints that are not the newest."""
@@ -369,20 +304,12 @@ class SqlAnswers(SqlDatabase, AnswerStore):
             self.set_state(cursor, RowState.DELETED, others, "fingerprint", fingerprints, tuple(kept))
 
 
-def _answer_row(new: NewAnswer, state: RowState, created: str, now: float) -> tuple[Any, ...]:
+def _answer_row(new: NewAnswer, state: RowState, now: float) -> tuple[Any, ...]:
     """Return the values of INSERT_COLUMNS."""
+    created = sql_time(now if new.created_at is None else new.created_at)
+    scope = json.dumps(new.scope, ensure_ascii=False) if new.scope else None
     return (
-        *(created, created, new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
+        *(created, sql_time(now), new.question, new.answer, ANSWER_TYPE_TEXT, 0, new.model, new.embedding),
         *(int(state), new.model_key, new.partition, new.fingerprint, new.embedder),
-        *(new.expires_at, new.metadata, now),
+        *(new.expires_at, new.metadata, scope, now),
     )
-
-
-def tag_key(model_key: str, tag: str) -> str:
-    """Hash a tag within its model, so that equality does not depend on a collation."""
-    return digest("tag", model_key, tag)
-
-
-def scope_key(model_key: str, name: str, value: Any) -> str:
-    """Hash a key of a scope with its value, in a way that no tag does."""
-    return digest("scope", model_key, name, value)

@@ -2,11 +2,12 @@
 
 from modelcache.manager.scalar_data.base import ScalarStore
 from modelcache.manager.scalar_data.sql import repeated, repeated_unless_done
-from modelcache.manager.scalar_data.sql_answers import LIVE, WRITING, SqlAnswers
+from modelcache.manager.scalar_data.sql_answers import SqlAnswers
 from modelcache.manager.scalar_data.sql_entries import SqlEntries
 from modelcache.manager.scalar_data.sql_log import SqlLog
 from modelcache.manager.scalar_data.sql_observations import SqlObservations
 from modelcache.manager.scalar_data.sql_policies import SqlPolicies
+from modelcache.manager.scalar_data.sql_removals import LIVE, WRITING
 
 
 class SqlStorage(SqlAnswers, SqlEntries, SqlObservations, SqlPolicies, SqlLog, ScalarStore):

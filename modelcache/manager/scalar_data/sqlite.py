@@ -13,9 +13,11 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.manager.folder_lock import FolderLock
 from modelcache.manager.scalar_data.base import RowState
 from modelcache.manager.scalar_data.sql import Cursor, marks
-from modelcache.manager.scalar_data.sql_answers import INSERT_COLUMNS, LIVE
+from modelcache.manager.scalar_data.sql_answers import INSERT_COLUMNS
+from modelcache.manager.scalar_data.sql_removals import LIVE
 from modelcache.manager.scalar_data.sql_storage import SqlStorage
 from modelcache.records.entry import NewAnswer
+from modelcache.records.removal import Unremoved
 from modelcache.settings import Settings
 
 FILE_NAME = "modelcache.db"
@@ -154,6 +156,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        "ALTER TABLE modelcache_llm_answer ADD COLUMN scope TEXT",
+        # Of a model's entries: by id, by age, and by how often they answered.
+        "CREATE INDEX idx_answer_page ON modelcache_llm_answer (model_key, is_deleted, id)",
+        "CREATE INDEX idx_answer_age ON modelcache_llm_answer (model_key, is_deleted, gmt_create)",
+        "CREATE INDEX idx_answer_hits ON modelcache_llm_answer (model_key, is_deleted, hit_count, id)",
+        """
+        CREATE TABLE modelcache_answer_source (
+            answer_id INTEGER NOT NULL,
+            source_key TEXT NOT NULL,
+            source TEXT NOT NULL,
+            PRIMARY KEY (source_key, answer_id)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX idx_source_answer ON modelcache_answer_source (answer_id)",
+        """
+        CREATE TABLE modelcache_removal (
+            removal_key TEXT PRIMARY KEY NOT NULL,
+            removed_at REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX idx_removal_at ON modelcache_removal (removed_at)",
+    ),
 )
 
 
@@ -233,11 +258,17 @@ class SqliteStorage(SqlStorage):
         except sqlite3.Error as exc:
             raise ScalarStoreError(f"SQLite: {exc}") from exc
 
-    def insert_live(self, answers: Sequence[NewAnswer], index: Callable[[list[int]], None]) -> list[int]:
+    def insert_live(
+        self,
+        answers: Sequence[NewAnswer],
+        index: Callable[[list[int]], None],
+        unremoved: Unremoved | None = None,
+    ) -> list[int]:
         last = {new.fingerprint: place for place, new in enumerate(answers)}
         winners = set(last.values())
         states = [RowState.LIVE if place in winners else RowState.DELETED for place in range(len(answers))]
         with self.writing() as cursor:
+            self.check_removals(cursor, unremoved)
             self.set_state(cursor, RowState.DELETED, LIVE, "fingerprint", sorted(last))
             ids = self.insert_in_states(cursor, answers, states)
             index(ids)
@@ -252,7 +283,7 @@ class SqliteStorage(SqlStorage):
         self._last_id = first + len(rows) - 1
         ids = list(range(first, first + len(rows)))
         cursor.executemany(
-            f"INSERT INTO modelcache_llm_answer (id, {INSERT_COLUMNS}) VALUES ({marks(range(17))})",
+            f"INSERT INTO modelcache_llm_answer (id, {INSERT_COLUMNS}) VALUES ({marks(range(18))})",
             [(id_, *row) for id_, row in zip(ids, rows, strict=True)],
         )
         return ids

@@ -20,12 +20,12 @@ from modelcache.errors import ConfigError, ScalarStoreError
 from modelcache.records.event import Queried, Usage
 from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from modelcache.testing.waiting import wait_until
-from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.gateway_client import GatewayClient
 from tests.scraping import Scraped
-from tests.test_langcache import LangCacheClient
-from tests.upstream import Upstream
+from tests.service.test_langcache import LangCacheClient
+from tests.support.client import CacheClient
+from tests.support.gateway_client import GatewayClient
+from tests.support.upstream import Upstream
 
 SECRET_TEXT = "how do I reset the vault password"
 API_KEY = "sk-very-secret"

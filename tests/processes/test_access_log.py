@@ -15,12 +15,12 @@ from modelcache.access_log import logger as access_logger
 from modelcache.app import get_service
 from modelcache.testing.waiting import wait_until
 from modelcache.watching import Seen
-from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.gateway_client import GatewayClient, chat_body, headers_of
-from tests.running import RunningService
-from tests.test_langcache import LangCacheClient
-from tests.upstream import Upstream
+from tests.service.test_langcache import LangCacheClient
+from tests.support.client import CacheClient
+from tests.support.gateway_client import GatewayClient, chat_body, headers_of
+from tests.support.running import RunningService
+from tests.support.upstream import Upstream
 
 QUESTION = "how do I reset the vault password"
 Lines = Callable[[], list[dict[str, Any]]]

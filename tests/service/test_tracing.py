@@ -14,11 +14,11 @@ from modelcache import tracing
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.testing.hash_embedder import NEAR
-from tests.client import CacheClient
 from tests.conftest import AppFactory
-from tests.gateway_client import GatewayClient
-from tests.running import ROOT
-from tests.upstream import Upstream
+from tests.support.client import CacheClient
+from tests.support.gateway_client import GatewayClient
+from tests.support.running import ROOT
+from tests.support.upstream import Upstream
 
 pytestmark = pytest.mark.packages
 

@@ -9,11 +9,11 @@ import pytest
 import requests
 
 from modelcache.testing.waiting import wait_until
-from tests.client import user
-from tests.processes import children
-from tests.running import RunningService, all_at_once
 from tests.scraping import Scraped
-from tests.store_servers import StoreServers, as_environment
+from tests.support.client import user
+from tests.support.processes import children
+from tests.support.running import RunningService, all_at_once
+from tests.support.store_servers import StoreServers, as_environment
 
 pytestmark = pytest.mark.server
 
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     temporary = folder / "tmp"
     temporary.mkdir()
     environment = as_environment(settings) | {"TMPDIR": str(temporary)}
-    service = RunningService(folder / "data", "-m", "tests.serve_workers", **environment).wait_ready()
+    service = RunningService(folder / "data", "-m", "tests.support.serve_workers", **environment).wait_ready()
     wait_until(lambda: len(children(service.process.pid)) == WORKERS, "all workers")
     yield service
     assert service.terminate() == 0
