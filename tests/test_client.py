@@ -42,6 +42,13 @@ def test_what_is_inserted_is_found(client: Client) -> None:
     assert not client.query("q", "m").hit
 
 
+def test_what_an_entry_was_stored_with_comes_back(client: Client) -> None:
+    client.insert([("q", "a")], "m", metadata={"source": ["faq", 1]})
+    assert client.query("q", "m").metadata == {"source": ["faq", 1]}
+    client.insert([("r", "a")], "m")
+    assert client.query("r", "m").metadata == {}
+
+
 def test_feedback_and_modes(client: Client) -> None:
     [id_] = client.insert([([{"role": "user", "content": "q"}], "a")], "m").ids
     assert client.feedback(id_, "q" + NEAR, "m", correct=False) == "recorded"

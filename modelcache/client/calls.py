@@ -110,10 +110,12 @@ class Client(_Common):
         *,
         ttl: float | None = None,
         tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Inserted:
-        """Store questions with their answers, all or none."""
+        """Store questions with their answers, all or none; hits bring ``metadata`` back."""
+        asked = bodies.insert(pairs, model, scope, ttl=ttl, tags=tags, metadata=metadata)
         try:
-            return self._call(bodies.insert(pairs, model, scope, ttl=ttl, tags=tags), inserted_of)
+            return self._call(asked, inserted_of)
         except CacheError as exc:
             return Inserted(error=self.failed(exc))
 
@@ -199,10 +201,12 @@ class AsyncClient(_Common):
         *,
         ttl: float | None = None,
         tags: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Inserted:
-        """Store questions with their answers, all or none."""
+        """Store questions with their answers, all or none; hits bring ``metadata`` back."""
+        asked = bodies.insert(pairs, model, scope, ttl=ttl, tags=tags, metadata=metadata)
         try:
-            return await self._call(bodies.insert(pairs, model, scope, ttl=ttl, tags=tags), inserted_of)
+            return await self._call(asked, inserted_of)
         except CacheError as exc:
             return Inserted(error=self.failed(exc))
 

@@ -6,7 +6,7 @@ CacheError
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -44,6 +44,8 @@ class Answer:
     """The rule that refused the nearest entry."""
     error: str = ""
     """Why the cache could not be asked, of a client that fails open."""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the entry was stored with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def answer_of(reply: Mapping[str, Any]) -> Answer:
         similarity=reply["similarity"],
         confidence=reply["confidence"],
         veto=reply["veto"],
+        metadata=reply.get("metadata") or {},
     )
 
 
