@@ -14,5 +14,7 @@ def python_with(name: str) -> str:
     folder = ROOT / f".venv-{name}"
     install = f'source scripts/lib.sh; ensure_venv "{folder}" requirements-{name}.txt'
     command = ["bash", "-c", f"set -euo pipefail; {install}"]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHON": sys.executable}, check=True, timeout=SECONDS)
+    subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHON": sys.executable}, check=True, timeout=SECONDS
+    )
     return str(folder / "bin" / "python")

@@ -10,6 +10,7 @@ from flask import Flask
 from openapi_core import Config, OpenAPI
 from openapi_core.contrib.werkzeug import WerkzeugOpenAPIRequest, WerkzeugOpenAPIResponse
 from openapi_core.exceptions import OpenAPIError
+from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from modelcache.access.keys import create_key
@@ -65,7 +66,9 @@ class Checked:
         sent = self.headers | (headers or {})
         reply = self.http.open(path, method=method, json=body, headers=sent, buffered=True)
         # The request that was sent is read to its end, and the document knows no paths that lead elsewhere.
-        request = EnvironBuilder(path.replace("..%2F", ""), method=method, json=body, headers=sent).get_request()
+        request = EnvironBuilder(
+            path.replace("..%2F", ""), method=method, json=body, headers=Headers(sent)
+        ).get_request()
         OPENAPI.validate_response(WerkzeugOpenAPIRequest(request), WerkzeugOpenAPIResponse(reply))
         return reply
 
@@ -79,7 +82,7 @@ def documented(path: str, method: str = "post") -> set[str]:
 
 
 def limited(path: Path, make_app: AppFactory, settings: dict[str, Any]) -> tuple[Checked, Checked, Checked]:
-    """Return callers with no key, with one that may not do anything here, and with one that asked too much."""
+    """Return callers with no key, with one that may do nothing here, and with one that asks too much."""
     keys = path / "keys.json"
     idle = create_key(keys, "idle", ["read"], models=["other"])
     busy = create_key(keys, "busy", ["read", "write", "admin"], requests_per_minute=1)
@@ -119,9 +122,7 @@ def test_the_gateways_replies(
     assert seen == documented(CHAT)
 
 
-def test_the_replies_to_feedback(
-    make_app: AppFactory, settings: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_replies_to_feedback(make_app: AppFactory, settings: dict[str, Any], tmp_path: Path) -> None:
     route, app = "/v1/feedback", make_app(**settings)
     one = Checked(app)
     entry_id = int(one.call(CHAT, chat_body("q")).headers["x-modelcache-entry-id"])
@@ -215,7 +216,9 @@ def test_the_replies_of_gptcaches_routes(
 def test_a_reply_that_is_not_as_the_document_says_is_noticed(
     make_app: AppFactory, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DOCUMENT["components"]["schemas"]["GptCacheAnswer"]["properties"], "answer", {"const": 1})
+    monkeypatch.setitem(
+        DOCUMENT["components"]["schemas"]["GptCacheAnswer"]["properties"], "answer", {"const": 1}
+    )
     monkeypatch.setattr(f"{__name__}.OPENAPI", OpenAPI.from_dict(DOCUMENT, config=CONFIG))
     with pytest.raises(OpenAPIError):
         Checked(make_app(**settings)).call("/get", {"prompt": "q"})

@@ -1,7 +1,7 @@
-"""A LiteLLM cache: ``litellm.cache.cache = ModelCache("http://127.0.0.1:5000")``, as in examples/litellm_cache.py.
+"""A LiteLLM cache: ``litellm.cache.cache = ModelCache("http://127.0.0.1:5000")``.
 
-It needs ``litellm`` beside the client. LiteLLM tells its cache what was asked in calls that are awaited,
-as all of its proxy's are; in others it asks this cache for nothing.
+It needs ``litellm`` beside the client; examples/litellm_cache.py puts it into the proxy. LiteLLM tells its
+cache what was asked in calls that are awaited, as all of its proxy's are; in others nothing is cached.
 """
 
 import json
@@ -29,7 +29,7 @@ NOT_SENT = frozenset({"parent_otel_span"})
 MOST_CALLS = 4096
 
 
-class ModelCache(BaseCache):  # type: ignore[misc, unused-ignore]
+class ModelCache(BaseCache):
     """Answers chat requests of LiteLLM from the cache at ``url``; whatever fails there is a miss.
 
     Callers share answers if ``metadata`` holds the same under the name ``tenant``: by default the hash of

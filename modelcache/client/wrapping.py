@@ -9,6 +9,7 @@ from modelcache.client.bodies import Scope
 from modelcache.client.calls import AsyncClient, Client
 from modelcache.client.chats import STOP, Asked, read_asked, text_to_keep
 
+
 def wrap(client: Any, cache: Client | AsyncClient, scope: Scope | None = None) -> Any:
     """Return what is used like this ``OpenAI`` or ``AsyncOpenAI``, and asks the cache first.
 

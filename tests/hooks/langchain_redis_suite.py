@@ -1,10 +1,9 @@
-"""LangChain's own tests of ``LangCacheSemanticCache``, and some more; tests/test_langchain_redis.py runs them.
+"""LangChain's own tests of ``LangCacheSemanticCache``, and some more.
 
-``MODELCACHE_URL`` says where the service is.
+tests/test_langchain_redis.py runs them. ``MODELCACHE_URL`` says where the service is.
 """
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from langchain_core.load import dumps
@@ -25,10 +24,10 @@ def cache_of(key: str) -> LangCacheSemanticCache:
 
 
 @pytest.fixture
-def cache() -> Iterator[LangCacheSemanticCache]:
+def cache() -> LangCacheSemanticCache:
     cache = cache_of("k")
     cache.clear()
-    yield cache
+    return cache
 
 
 class TestSync(SyncCacheTestSuite):

@@ -1,4 +1,4 @@
-"""Takes any key in LiteLLM's proxy, as ``custom_auth`` of its configuration; tests/test_litellm.py names it."""
+"""Takes any key in LiteLLM's proxy; tests/test_litellm.py names it as ``custom_auth``."""
 
 from fastapi import Request
 from litellm.proxy._types import UserAPIKeyAuth
