@@ -56,6 +56,17 @@ def free_port() -> int:
         return port
 
 
+def environ_of(service: RunningService, upstream: Upstream) -> dict[str, str]:
+    return os.environ | {
+        "MODELCACHE_URL": service.url,
+        "OPENAI_BASE_URL": upstream.url,
+        "OPENAI_API_KEY": "sk-upstream",
+        "PYTHONPATH": str(ROOT),
+        # Nothing is fetched from elsewhere.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+
+
 def configured(folder: Path) -> Path:
     """Copy the example, and let any key in: keys of the proxy's own want a database."""
     for name in ("examples/litellm_cache.py", "tests/hooks/litellm_keys.py"):
@@ -77,19 +88,11 @@ def proxy(
     """LiteLLM's proxy, started as its users do; gives its address."""
     folder, port = tmp_path_factory.mktemp("proxy"), free_port()
     program = Path(python_with("litellm")).with_name("litellm")
-    own = {
-        "MODELCACHE_URL": service.url,
-        "OPENAI_BASE_URL": upstream.url,
-        "OPENAI_API_KEY": "sk-upstream",
-        "PYTHONPATH": str(ROOT),
-        # Nothing is fetched from elsewhere.
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    }
     command = [str(program), "--config", str(configured(folder)), "--host", "127.0.0.1", "--port", str(port)]
     url, log = f"http://127.0.0.1:{port}", folder / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | own, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=folder, env=environ_of(service, upstream), stdout=output, stderr=subprocess.STDOUT
         )
 
     def is_up() -> bool:
@@ -251,6 +254,40 @@ def test_what_must_not_be_kept_is_not(
     one.said(f"after {text}")
     stored.wait_for(f"after {text}")
     assert stored.answers(text) == stored.answers(f"after {text}")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "is_shared"), [("", True), ("user_api_key", False)], ids=["all", "nobody"]
+)
+def test_without_a_proxy_awaited_calls_are_cached_where_all_share(
+    service: RunningService, upstream: Upstream, stored: Stored, tenant: str, is_shared: bool
+) -> None:
+    upstream.calls.clear()
+    upstream.script = Script()
+    text = f"awaited by {tenant or 'all'}"
+    process = subprocess.Popen(
+        [python_with("litellm"), "-m", "tests.hooks.litellm_awaited", tenant],
+        cwd=ROOT,
+        env=environ_of(service, upstream),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def said(question: str) -> str:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(f"{question}\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    assert said(text) == f"You asked: {text}"
+    if is_shared:
+        stored.wait_for(text)
+    assert said(text + NEAR) == f"You asked: {text if is_shared else text + NEAR}"
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert asked(upstream) == ([text] if is_shared else [text, text + NEAR])
 
 
 def test_a_cache_that_is_gone_is_a_miss(one: Caller, upstream: Upstream, service: RunningService) -> None:

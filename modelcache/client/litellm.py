@@ -21,6 +21,9 @@ from modelcache.client.replies import Answer
 logger = logging.getLogger(__name__)
 
 SIMILARITY = "semantic-similarity"
+# Messages of Anthropic's API, whose answers have another form.
+OTHER_CALLS = frozenset({"anthropic_messages", "aanthropic_messages"})
+LOGGING = "litellm_logging_obj"
 # LiteLLM's own fields change nothing that is said, but for these.
 OWN_BUT_ASKED = frozenset({"prompt_id", "prompt_variables"})
 # Not among them, and of the call alone.
@@ -65,7 +68,7 @@ class ModelCache(BaseCache):
             chat = self._read(key, asked)
             if chat is not None:
                 answer = await self._client.query(chat.messages, chat.model, chat.scope)
-                if answer.similarity is not None:
+                if answer.similarity is not None and isinstance(asked.get("metadata"), dict):
                     asked["metadata"][SIMILARITY] = answer.similarity
                 return _unpacked(answer) if answer.hit else None
         return None
@@ -95,8 +98,8 @@ class ModelCache(BaseCache):
         await self._client.close()
 
     def _read(self, key: str, asked: Mapping[str, Any]) -> Asked | None:
-        metadata = asked.get("metadata")
-        if not isinstance(metadata, dict) or "model" not in asked:
+        metadata = asked.get("metadata") or {}
+        if "model" not in asked or getattr(asked.get(LOGGING), "call_type", "") in OTHER_CALLS:
             return None
         tenant = metadata.get(self._tenant) if self._tenant else "all"
         if not tenant:
