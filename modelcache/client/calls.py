@@ -117,12 +117,15 @@ class Client(_Common):
         tags: Sequence[str] | None = None,
         sources: Sequence[str] | None = None,
         asked_at: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Inserted:
-        """Store questions with their answers, all or none.
+        """Store questions with their answers, all or none; hits bring ``metadata`` back.
 
         ``asked_at`` is the ``Answer``'s: what is removed after it is not brought back.
         """
-        asked = bodies.insert(pairs, model, scope, asked_at, ttl=ttl, tags=tags, sources=sources)
+        asked = bodies.insert(
+            pairs, model, scope, asked_at, ttl=ttl, tags=tags, sources=sources, metadata=metadata
+        )
         try:
             return self._call(asked, inserted_of)
         except CacheError as exc:
@@ -221,12 +224,15 @@ class AsyncClient(_Common):
         tags: Sequence[str] | None = None,
         sources: Sequence[str] | None = None,
         asked_at: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Inserted:
-        """Store questions with their answers, all or none.
+        """Store questions with their answers, all or none; hits bring ``metadata`` back.
 
         ``asked_at`` is the ``Answer``'s: what is removed after it is not brought back.
         """
-        asked = bodies.insert(pairs, model, scope, asked_at, ttl=ttl, tags=tags, sources=sources)
+        asked = bodies.insert(
+            pairs, model, scope, asked_at, ttl=ttl, tags=tags, sources=sources, metadata=metadata
+        )
         try:
             return await self._call(asked, inserted_of)
         except CacheError as exc:

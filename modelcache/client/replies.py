@@ -6,7 +6,7 @@ CacheError
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -46,6 +46,8 @@ class Answer:
     """When the look-up began, of a miss: for the insert that follows."""
     error: str = ""
     """Why the cache could not be asked, of a client that fails open."""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the entry was stored with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def answer_of(reply: Mapping[str, Any]) -> Answer:
         confidence=reply["confidence"],
         veto=reply["veto"],
         asked_at=reply.get("asked_at"),
+        metadata=reply.get("metadata") or {},
     )
 
 

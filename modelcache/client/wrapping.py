@@ -1,26 +1,14 @@
 """OpenAI's client with the cache in front, for those who cannot change its ``base_url``."""
 
-import hashlib
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import time
 from typing import Any
 from uuid import uuid4
 
 from modelcache.client.bodies import Scope
 from modelcache.client.calls import AsyncClient, Client
-
-STOP = "stop"
-# What changes nothing that is said, and what concerns the call alone.
-NOT_ASKED = frozenset(
-    {
-        *("model", "messages", "stream", "stream_options", "user", "metadata", "safety_identifier"),
-        *("prompt_cache_key", "service_tier", "extra_headers", "extra_query", "timeout"),
-    }
-)
-# No cached answer can stand for what these ask for.
-NOT_CACHED = ("logprobs", "top_logprobs", "audio", "web_search_options", "prediction", "store", "extra_body")
+from modelcache.client.chats import STOP, Asked, read_asked, text_to_keep
 
 
 def wrap(client: Any, cache: Client | AsyncClient, scope: Scope | None = None) -> Any:
@@ -50,14 +38,6 @@ class _Chain:
         return self._creating.in_place_of(attribute)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    model: str
-    messages: list[Any]
-    scope: dict[str, Any]
-    asked_at: float | None = None
-
-
 class _Creating:
     """Stands in place of ``create``."""
 
@@ -70,7 +50,7 @@ class _Creating:
 
         def answered(**asked: Any) -> Any:
             assert isinstance(cache, Client)
-            key = self._read(asked)
+            key = read_asked(asked, self._scope)
             if key is None:
                 return create(**asked)
             answer = cache.query(key.messages, key.model, key.scope)
@@ -86,7 +66,7 @@ class _Creating:
 
         async def awaited(**asked: Any) -> Any:
             assert isinstance(cache, AsyncClient)
-            key = self._read(asked)
+            key = read_asked(asked, self._scope)
             if key is None:
                 return await create(**asked)
             answer = await cache.query(key.messages, key.model, key.scope)
@@ -102,41 +82,13 @@ class _Creating:
 
         return awaited if isinstance(cache, AsyncClient) else answered
 
-    def _read(self, asked: Mapping[str, Any]) -> _Asked | None:
-        """Return what to ask the cache; None where it has no part in the call."""
-        if any(asked.get(name) for name in NOT_CACHED) or asked.get("n") not in (None, 1):
-            return None
-        try:
-            # Through JSON: the cache takes what can be sent, and nothing else.
-            messages = json.loads(json.dumps(list(asked["messages"])))
-            terms = {name: value for name, value in asked.items() if name not in NOT_ASKED}
-            told = json.dumps(terms, sort_keys=True)
-        except (TypeError, ValueError, KeyError):
-            return None
-        if not messages or not all(isinstance(one, dict) and _is_text(one) for one in messages):
-            return None
-        if messages[-1].get("role") != "user":
-            return None
-        scope = {"terms": hashlib.sha256(told.encode()).hexdigest(), **self._scope}
-        return _Asked(str(asked.get("model")), messages, scope)
-
-
-def _is_text(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    if isinstance(content, list):
-        return all(isinstance(part, dict) and part.get("type") == "text" for part in content)
-    return isinstance(content, str)
-
 
 def _text_of(completion: Any) -> str:
     """Return the text of an answer that may be kept, "" of any other."""
     choices: list[Any] = getattr(completion, "choices", None) or []
-    if len(choices) != 1 or choices[0].finish_reason != STOP:
+    if len(choices) != 1:
         return ""
-    message = choices[0].message
-    if message.tool_calls or getattr(message, "refusal", None):
-        return ""
-    return message.content or ""
+    return text_to_keep(choices[0].finish_reason, choices[0].message.model_dump(warnings=False))
 
 
 class _Collected:
@@ -164,7 +116,7 @@ class _Collected:
 class _Tee:
     """A stream that is kept once it is whole; everything else is the stream's own."""
 
-    def __init__(self, stream: Any, asked: _Asked, cache: Client) -> None:
+    def __init__(self, stream: Any, asked: Asked, cache: Client) -> None:
         self._stream, self._asked, self._cache = stream, asked, cache
         self._chunks = self._read()
 
@@ -197,7 +149,7 @@ class _Tee:
 class _AsyncTee:
     """The same, to be awaited."""
 
-    def __init__(self, stream: Any, asked: _Asked, cache: AsyncClient) -> None:
+    def __init__(self, stream: Any, asked: Asked, cache: AsyncClient) -> None:
         self._stream, self._asked, self._cache = stream, asked, cache
         self._chunks = self._read()
 
@@ -227,7 +179,7 @@ class _AsyncTee:
             await self._cache.insert(told, asked.model, asked.scope, asked_at=asked.asked_at)
 
 
-def _whole(asked: _Asked, text: str) -> Any:
+def _whole(asked: Asked, text: str) -> Any:
     from openai.types.chat import ChatCompletion
 
     message = {"role": "assistant", "content": text}
@@ -237,7 +189,7 @@ def _whole(asked: _Asked, text: str) -> Any:
     return ChatCompletion.model_validate(told)
 
 
-def _chunks(asked: _Asked, text: str) -> list[Any]:
+def _chunks(asked: Asked, text: str) -> list[Any]:
     from openai.types.chat import ChatCompletionChunk
 
     head = _head(asked, "chat.completion.chunk")
@@ -250,7 +202,7 @@ def _chunks(asked: _Asked, text: str) -> list[Any]:
     ]
 
 
-def _head(asked: _Asked, kind: str) -> dict[str, Any]:
+def _head(asked: Asked, kind: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{uuid4().hex}", "object": kind, "created": int(time()), "model": asked.model}
 
 

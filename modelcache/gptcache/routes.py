@@ -40,11 +40,12 @@ def blueprint(service: Service) -> Blueprint:
 
     def answer(role: str, work: Callable[[Cache, bytes], Any]) -> Response:
         headers: Mapping[str, str] = {}
+        sent = request.get_data()
         try:
             caller = service.gate.admit(request.headers.get("Authorization", ""))
             caller.permit(role, model, inserts=int(role == WRITE))
             with one_request():
-                status, body = 200, work(service.cache, request.get_data())
+                status, body = 200, work(service.cache, sent)
         except RequestError as exc:
             status = 422 if exc.http_status == 200 else exc.http_status
             body, headers = {"detail": exc.public}, exc.headers

@@ -9,12 +9,15 @@ from modelcache.processor.texts import encodable, not_blank
 
 MAX_PROMPT_CHARS = 1024
 MAX_ATTRIBUTES = 5
-MAX_ATTRIBUTE_CHARS = 256
+MAX_NAME_CHARS = 256
+# LangChain's class puts the description of a model into one.
+MAX_VALUE_CHARS = 16_384
 MAX_RESULTS = 100
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_ATTRIBUTE_CHARS), AfterValidator(encodable)]
-Attributes = Annotated[dict[Name, Name], Field(max_length=MAX_ATTRIBUTES)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(encodable)]
+Value = Annotated[str, Field(min_length=1, max_length=MAX_VALUE_CHARS), AfterValidator(encodable)]
+Attributes = Annotated[dict[Name, Value], Field(max_length=MAX_ATTRIBUTES)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(not_blank)]
 
 

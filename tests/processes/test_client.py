@@ -58,6 +58,13 @@ def test_what_was_removed_since_its_look_up_is_not_brought_back(client: Client) 
     assert client.insert([("q", "a")], "m", sources=["doc"], asked_at=client.query("q", "m").asked_at).ids
 
 
+def test_what_an_entry_was_stored_with_comes_back(client: Client) -> None:
+    client.insert([("q", "a")], "m", metadata={"source": ["faq", 1]})
+    assert client.query("q", "m").metadata == {"source": ["faq", 1]}
+    client.insert([("r", "a")], "m")
+    assert client.query("r", "m").metadata == {}
+
+
 def test_feedback_and_modes(client: Client) -> None:
     [id_] = client.insert([([{"role": "user", "content": "q"}], "a")], "m").ids
     assert client.feedback(id_, "q" + NEAR, "m", correct=False) == "recorded"
