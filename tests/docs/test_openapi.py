@@ -1,4 +1,4 @@
-"""The replies of the gateway, LangCache's and GPTCache's routes are as openapi.yaml says."""
+"""The replies are as openapi.yaml says."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.conftest import AppFactory
 from tests.support.gateway_client import chat_body
 from tests.support.running import ROOT
 from tests.support.upstream import Script, Upstream
+from tests.support.wire import VALID
 
 pytestmark = pytest.mark.packages
 
@@ -93,6 +94,14 @@ def limited(path: Path, make_app: AppFactory, settings: dict[str, Any]) -> tuple
         return Checked(app, {"Authorization": f"Bearer {key}"})
 
     return of("mc-wrong"), of(idle), of(busy)
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_the_replies_of_modelcache(make_app: AppFactory, settings: dict[str, Any], kind: str) -> None:
+    one = Checked(make_app(**settings))
+    one.call("/modelcache", VALID["insert"])
+    assert one.call("/modelcache", VALID[kind]).get_json()["errorCode"] == 0
+    assert one.call("/modelcache", VALID[kind] | {"scope": 1}).get_json()["errorCode"] != 0
 
 
 def test_the_gateways_replies(
