@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from modelcache.access.gate import Gate
 from modelcache.admission import Admission
@@ -39,6 +40,15 @@ REFERENCE_COSTS = (
     "pairs each of the LCQMC and Quora dev sets, 18 and 21 % were wrong; of 153 questions that differ from "
     "the cached one in a sign, a word or a direction it answered 96"
 )
+
+
+class _Openable(Protocol):
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Part = TypeVar("Part", bound=_Openable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +89,7 @@ class Cache:
         embedder = embedder or get_embedder(settings)
         gathering = GatheringEmbedder(embedder, settings.embedding_memory_mb * MEGABYTE, events)
         with ExitStack() as opened:
-            gathering.open()
-            opened.callback(gathering.close)
+            _opened(gathering, opened)
             confidence = open_confidence(settings, embedder)
             if confidence is not None:
                 opened.callback(confidence.close)
@@ -88,22 +97,16 @@ class Cache:
                 opened.callback(reranker.close)
                 reranker.open()
             judge = make_judge(settings, embedder, evaluation, slot_guard, confidence, reranker)
-            data_manager = data_manager_of(settings, embedder.name, embedder.dimension, events)
-            data_manager.open()
-            opened.callback(data_manager.close)
-            drift = DriftWatch(gathering, data_manager, embedder.name, goes_on=embedder.may_change)
-            drift.open()
-            opened.callback(drift.close)
-            scalars = data_manager.scalars
-            writer = BackgroundWriter(scalars, settings.background_queue_size, data_manager.eviction)
-            writer.open()
-            opened.callback(writer.close)
-            learner = Learner(data_manager, gathering, embedder.thresholds, writer, settings)
-            learner.open()
-            opened.callback(learner.close)
-            sweeper = Sweeper(data_manager, settings)
-            sweeper.open()
-            opened.callback(sweeper.close)
+            data_manager = _opened(
+                data_manager_of(settings, embedder.name, embedder.dimension, events), opened
+            )
+            _opened(DriftWatch(gathering, data_manager, embedder.name, goes_on=embedder.may_change), opened)
+            writer = _opened(
+                BackgroundWriter(data_manager.scalars, settings.background_queue_size, data_manager.eviction),
+                opened,
+            )
+            learner = _opened(Learner(data_manager, gathering, embedder.thresholds, writer, settings), opened)
+            _opened(Sweeper(data_manager, settings), opened)
             return cls(
                 settings=settings,
                 embedder=embedder,
@@ -124,6 +127,13 @@ class Cache:
         What cannot be closed keeps nothing else open; its error is raised at the end.
         """
         self.opened.close()
+
+
+def _opened(part: Part, opened: ExitStack) -> Part:
+    """Open a part, have it closed with the others, and return it."""
+    part.open()
+    opened.callback(part.close)
+    return part
 
 
 def _make_lookup(

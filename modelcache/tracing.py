@@ -1,6 +1,7 @@
 """Traces of OpenTelemetry. Where they go, and which, its own environment variables say (OTEL_…)."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
@@ -20,6 +21,7 @@ NAME = "modelcache"
 # What the standard lets them be.
 CARRIED = {"traceparent": "HTTP_TRACEPARENT", "tracestate": "HTTP_TRACESTATE"}
 SERVER_ERROR = 500
+CLOSE_SECONDS = 3.0
 
 
 class OpenTelemetrySpans(Spans):
@@ -38,11 +40,16 @@ class OpenTelemetrySpans(Spans):
         self._tracer = self._provider.get_tracer(NAME)
 
     def close(self) -> None:
-        """Send what waits, and stop; harmless when repeated."""
+        """Send what waits, and stop; harmless when repeated.
+
+        A collector that hangs is not waited for long.
+        """
         provider, self._provider = self._provider, None
         self._tracer = NoOpTracer()
         if provider is not None:
-            provider.shutdown()
+            ending = threading.Thread(target=provider.shutdown, name="modelcache-tracing-end", daemon=True)
+            ending.start()
+            ending.join(CLOSE_SECONDS)
 
     def span(self, name: str) -> AbstractContextManager[Any]:
         return self._spanned(name)

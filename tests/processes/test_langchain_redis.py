@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environments import python_with
+from tests.support.environments import python_with
 from tests.support.running import ROOT, RunningService
 
 pytestmark = pytest.mark.network

@@ -18,7 +18,7 @@ from openai import APIError, OpenAI
 
 from modelcache.testing.hash_embedder import NEAR
 from modelcache.testing.waiting import wait_until
-from tests.environments import python_with
+from tests.support.environments import python_with
 from tests.support.running import ROOT, RunningService
 from tests.support.upstream import USAGE, Script, Upstream
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelcache.testing.hash_embedder import NEAR
-from tests.environments import python_with
+from tests.support.environments import python_with
 from tests.support.running import ROOT, RunningService
 from tests.support.upstream import Upstream
 

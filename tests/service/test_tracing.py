@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
 from flask import Flask
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -14,6 +16,7 @@ from modelcache import tracing
 from modelcache.app import create_app, get_service
 from modelcache.errors import ConfigError, VectorStoreError
 from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import SECONDS
 from tests.conftest import AppFactory
 from tests.support.client import CacheClient
 from tests.support.gateway_client import GatewayClient
@@ -162,6 +165,26 @@ def test_what_waits_is_sent_when_the_service_closes(app: Flask, exporter: InMemo
     CacheClient(app.test_client()).query("q")
     get_service(app).close()
     assert "POST" in {span.name for span in exporter.get_finished_spans()}
+
+
+def test_a_collector_that_hangs_does_not_keep_the_service_from_closing(
+    app: Flask, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, exporting = threading.Event(), threading.Event()
+
+    def hang(_: object) -> SpanExportResult:
+        exporting.set()
+        released.wait()
+        return SpanExportResult.FAILURE
+
+    monkeypatch.setattr(exporter, "export", hang)
+    monkeypatch.setattr(tracing, "CLOSE_SECONDS", 0.1)
+    CacheClient(app.test_client()).query("q")
+    try:
+        get_service(app).close()
+        assert exporting.wait(SECONDS)
+    finally:
+        released.set()
 
 
 def test_nothing_of_it_is_imported_where_it_is_off() -> None:
