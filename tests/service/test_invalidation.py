@@ -2,17 +2,19 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import time
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from modelcache.app import get_service
-from modelcache.testing.hash_embedder import NEAR
+from modelcache.app import create_app, get_service
+from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.conftest import AppFactory
 from tests.support.client import CacheClient, Json
 from tests.support.gateway_client import GatewayClient
+from tests.support.store_servers import StoreServers
 from tests.support.upstream import Upstream
 from tests.support.wire import FAR_TTL, assert_error, assert_miss, client_of, is_hit, live_rows, select
 
@@ -213,6 +215,33 @@ def test_an_asked_at_that_is_wrong_is_named(client: CacheClient, asked_at: Any) 
     reply = insert_late(client, asked_at)
     assert_error(reply, 103, "insert")
     assert reply["errorDesc"].startswith("asked_at: expected a number")
+
+
+@pytest.mark.server
+def test_a_removal_by_one_replica_holds_back_the_inserts_of_another(tmp_path: Path) -> None:
+    servers = StoreServers(tmp_path)
+    apps: list[Flask] = []
+    try:
+        settings = servers.settings("mysql", "faiss")
+        for name in ("one", "other"):
+            apps.append(create_app(settings | {"data_dir": tmp_path / name}, embedder=HashEmbedder()))
+        one, other = map(client_of, apps)
+        one.insert(("kept", "b"), sources=["doc"])
+        asked_at = one.query("q", scope={"user": "anne"})["asked_at"]
+        assert count_of(other.remove("delete_by_source", sources=["doc"], dry_run=True)) == 1
+        assert is_hit(one.query("kept"))
+        assert count_of(other.remove("delete_by_source", sources=["doc"])) == 1
+        assert_miss(one.query("kept"))
+        assert_error(insert_late(one, asked_at), 304, "insert")
+        assert_error(insert_late(other, asked_at), 304, "insert")
+        assert_miss(one.query("q", scope={"user": "anne"}))
+        # Later than the clocks of two machines may be apart.
+        assert insert_late(one, asked_at + 60)["errorCode"] == 0
+        assert is_hit(other.query("q", scope={"user": "anne"}))
+    finally:
+        for app in apps:
+            get_service(app).close()
+        servers.stop()
 
 
 # Through the gateway.
