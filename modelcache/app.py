@@ -16,6 +16,7 @@ from modelcache.access_log import AccessLog
 from modelcache.adapter import adapter, reply
 from modelcache.adapter.packing import PACKINGS, unpacked
 from modelcache.admin import routes as admin
+from modelcache.admin.statistics import Statistics
 from modelcache.core import Service
 from modelcache.embedding.base import Embedder
 from modelcache.errors import UNEXPECTED_CODES, UNEXPECTED_DESC, BodyError, ModelCacheError
@@ -67,6 +68,9 @@ def create_app(
 
     _add_routes(app, service)
     app.register_blueprint(admin.blueprint(service))
+    if settings.statistics_days:
+        statistics = Statistics(service)
+        service.accompanied_by(statistics.open, statistics.close)
     if settings.langcache:
         app.register_blueprint(langcache.blueprint(service))
     if settings.gptcache_model:

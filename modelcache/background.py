@@ -168,6 +168,7 @@ class Sweeper:
         self._interval = settings.sweep_interval
         self._reconcile_interval = settings.reconcile_interval
         self._log_days = settings.query_log_days
+        self._statistics_days = settings.statistics_days
         self._lookup_seconds = settings.lookup_seconds
         self._holder = uuid4().hex
         self._next_reconcile = self._next_trim = monotonic()
@@ -212,6 +213,7 @@ class Sweeper:
             self._next_reconcile = monotonic() + self._reconcile_interval
         if monotonic() >= self._next_trim:
             self._data_manager.scalars.trim_leases(time() - LEASE_SECONDS)
+            self._data_manager.scalars.trim_day_counts(int(time() / DAY_SECONDS) - self._statistics_days)
             self._data_manager.scalars.trim_removals(time() - REMOVALS_SECONDS)
             self._data_manager.scalars.trim_log(time() - self._log_days * DAY_SECONDS)
             self._next_trim = monotonic() + TRIM_EVERY_SECONDS

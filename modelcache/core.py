@@ -105,7 +105,9 @@ class Cache:
                 BackgroundWriter(data_manager.scalars, settings.background_queue_size, data_manager.eviction),
                 opened,
             )
-            learner = _opened(Learner(data_manager, gathering, embedder.thresholds, writer, settings), opened)
+            learner = _opened(
+                Learner(data_manager, gathering, embedder.thresholds, writer, settings, events), opened
+            )
             _opened(Sweeper(data_manager, settings), opened)
             return cls(
                 settings=settings,

@@ -455,6 +455,18 @@ class Settings(BaseModel):
     )
 
     metrics: bool = Field(True, description="serve `/metrics` for Prometheus")
+    statistics_days: int = Field(
+        400,
+        ge=0,
+        le=3660,
+        description="for so many days `/admin/stats` knows what happened on each; 0: nothing is counted "
+        "for it",
+    )
+    prices_file: Path | None = Field(
+        None,
+        description="a TOML file of prices of your own, in US dollars a million tokens, for what hits have "
+        "saved",
+    )
     tracing: bool = Field(
         False,
         description="send traces by OpenTelemetry; OTEL_EXPORTER_OTLP_ENDPOINT and its other variables say "

@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from modelcache.admin.shared_metrics import FOLDER_VARIABLE
 from modelcache.admin.stores_seen import StoresSeen
 from modelcache.core import Service
-from modelcache.prices import usd
+from modelcache.prices import Prices
 from modelcache.records.event import (
     BYPASS,
     HIT,
@@ -61,6 +61,7 @@ class Metrics:
         # When a count began is known to Prometheus by itself, and would double the number of series.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._service = service
+        self._prices = Prices.from_settings(service.settings)
         self._is_shared = FOLDER_VARIABLE in os.environ
         self._registry = CollectorRegistry()
         self._stores = StoresSeen(service, MOST_MODELS, OTHER)
@@ -176,7 +177,7 @@ class Metrics:
                 model = self._named(one.model)
                 saved[model, "prompt"] += one.usage.prompt
                 saved[model, "completion"] += one.usage.completion
-                self._costs.labels(model).inc(usd(one.model, one.usage) or 0.0)
+                self._costs.labels(model).inc(self._prices.usd(one.model, one.usage) or 0.0)
         self._add(self._tokens, saved)
 
     def _count_embeddings(self, calls: Sequence[Embedded]) -> None:

@@ -10,7 +10,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from modelcache.access.gate import ADMIN, Caller, audit
-from modelcache.admin import entries
+from modelcache.admin import entries, figures
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
 from modelcache.manager.patience import one_request
@@ -49,6 +49,15 @@ def blueprint(service: Service) -> Blueprint:
             # Who may not ask is told that, and not what would be right.
             return answer("entries.list", {}, _raising(exc))
         return answer("entries.list", asked.audited, partial(entries.listed, asked=asked), asked.model or "")
+
+    @routes.get("/stats")
+    def get_stats() -> Response:
+        try:
+            asked = figures.Asked(dict(request.args.lists()))
+        except entries.AskedError as exc:
+            return answer("stats", {}, _raising(exc))
+        named = {"model": asked.model} if asked.model else {}
+        return answer("stats", named, partial(figures.told, asked=asked), asked.model)
 
     @routes.get("/entries/<int:id_>")
     def get_entry(id_: int) -> Response:

@@ -19,12 +19,14 @@ from modelcache.background import BackgroundWriter
 from modelcache.embedding.base import Thresholds
 from modelcache.embedding.gathering import GatheringEmbedder
 from modelcache.errors import ModelCacheError
+from modelcache.events import Events
 from modelcache.learning.answers import AnswerComparison
 from modelcache.learning.policy import SHADOW, VERIFIED, Policy
 from modelcache.learning.tallies import ASKED, NO_ENTRY, RIGHT, UNCLEAR, WRONG, bucket_of
 from modelcache.learning.verified import Curve, Evidence, Verifier
 from modelcache.manager.data_manager import SSDataManager
 from modelcache.records.entry import CachedAnswer
+from modelcache.records.event import Compared
 from modelcache.records.found import Found
 from modelcache.records.names import model_key
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
@@ -64,7 +66,9 @@ class Learner:
         thresholds: Thresholds,
         writer: BackgroundWriter,
         settings: Settings,
+        events: Events,
     ) -> None:
+        self._events = events
         self._scalars = data_manager.scalars
         self._eviction = data_manager.eviction
         self._writer = writer
@@ -228,6 +232,7 @@ class Learner:
             exact = entry.fingerprint == lookup.fingerprint
             outcome = UNCLEAR if correct is None else RIGHT if correct else WRONG
             self._writer.tally(Tally(lookup.model_key, outcome, bucket_of(lookup.score, exact=exact), 1))
+            self._events.tell(Compared(lookup.model_key, outcome))
             if correct is not None:
                 # The entry of an equal question was just replaced: it is its successor that this is about.
                 observations.append(_observation(lookup, new_id if exact else entry.id, correct=correct))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 HIT, MISS, BYPASS, ERROR = "hit", "miss", "bypass", "error"
 EXACT, SEMANTIC, COLLAPSED = "exact", "semantic", "collapsed"
 QUERY, CHANGE = "query", "change"
-RIGHT, WRONG = "right", "wrong"
+RIGHT, WRONG, UNCLEAR = "right", "wrong", "unclear"
 
 
 class Usage(NamedTuple):
@@ -74,6 +74,14 @@ class Told(NamedTuple):
     """RIGHT or WRONG."""
     status: str
     """What became of it: `recorded`, `retired` or `unknown`."""
+
+
+class Compared(NamedTuple):
+    """The answer that came after a miss was compared with what the cache would have answered."""
+
+    model_key: str
+    verdict: str
+    """RIGHT, WRONG, or UNCLEAR where the two answers are neither the same nor different."""
 
 
 class Embedded(NamedTuple):

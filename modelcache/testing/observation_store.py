@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modelcache.manager.scalar_data.base import Probe, ScalarStore
+from modelcache.records.day_count import DayCount
 from modelcache.records.names import model_key
 from modelcache.records.observation import ModelPolicy, Tally
 from modelcache.testing.rows import EMBEDDING, NOW, answer, lookup, put, seen
@@ -133,6 +134,22 @@ class ObservationStoreContract:
         store.add_tallies([Tally(model_key("n"), "asked", 970, 1)])
         found = {(one.outcome, one.bucket, one.count) for one in store.tallies(mine)}
         assert found == {("asked", 970, 7), ("right", 970, 1)}
+
+    def test_counts_of_a_day_add_up(self, store: ScalarStore) -> None:
+        mine, other = model_key("m"), model_key("n")
+        store.add_day_counts([DayCount(5, mine, "m", "hit.exact", 1), DayCount(5, mine, "m", "usd", 0.25)])
+        store.add_day_counts([DayCount(5, mine, "m", "hit.exact", 2), DayCount(6, mine, "m", "miss", 1)])
+        store.add_day_counts([DayCount(5, other, "n", "hit.exact", 1), DayCount(4, mine, "m", "miss", 9)])
+        assert sorted(store.day_counts(5, 6, mine)) == [
+            DayCount(5, mine, "m", "hit.exact", 3),
+            DayCount(5, mine, "m", "usd", 0.25),
+            DayCount(6, mine, "m", "miss", 1),
+        ]
+        assert len(store.day_counts(4, 6)) == 5
+        store.truncate(mine)
+        assert len(store.day_counts(5, 5)) == 3
+        assert store.trim_day_counts(5) == 1
+        assert store.day_counts(0, 4) == []
 
     def test_truncating_forgets_what_was_observed_of_one_model(self, store: ScalarStore) -> None:
         for model in ("m", "n"):

@@ -30,6 +30,7 @@ from tests.support.servers.mysql_protocol import MySQLProtocolServer
 TABLES = (
     *("modelcache_llm_answer", "modelcache_answer_tag", "modelcache_query_log", "modelcache_lease"),
     *("modelcache_envelope", "modelcache_answer_source", "modelcache_removal"),
+    "modelcache_day_count",
     *("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
 )
 NEXT_VERSION = SCHEMA_VERSION + 1

@@ -154,10 +154,10 @@ def test_what_hits_saved_is_priced_where_the_model_is_known(app: Flask) -> None:
 
 def test_without_the_package_of_prices_nothing_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, prices.PACKAGE, None)
-    for cached in (prices.usd, prices._calculator):
+    for cached in (prices._listed, prices._calculator):
         cached.cache_clear()
-    assert prices.usd("gpt-4", Usage(1_000, 100)) is None
-    for cached in (prices.usd, prices._calculator):
+    assert prices.Prices().usd("gpt-4", Usage(1_000, 100)) is None
+    for cached in (prices._listed, prices._calculator):
         cached.cache_clear()
 
 

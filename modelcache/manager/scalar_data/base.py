@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from modelcache.records.day_count import DayCount
 from modelcache.records.entry import CachedAnswer, EntryPage, EntrySearch, NewAnswer, StoredEntry
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
@@ -338,7 +339,25 @@ class LogStore(ABC):
         """Delete the log rows older than ``before`` (epoch seconds) and return how many."""
 
 
-class ScalarStore(RemovalStore, AnswerStore, EntryStore, ObservationStore, PolicyStore, LogStore):
+class StatisticsStore(ABC):
+    """What happened on each day, in numbers."""
+
+    @abstractmethod
+    def add_day_counts(self, counts: Sequence[DayCount]) -> None:
+        """Add to what is counted; not to be repeated."""
+
+    @abstractmethod
+    def day_counts(self, first: int, last: int, model_key: str | None = None) -> list[DayCount]:
+        """Return the counts from one day to another, both included, of one model or of all."""
+
+    @abstractmethod
+    def trim_day_counts(self, before: int) -> int:
+        """Forget the counts of the days before this one and return how many."""
+
+
+class ScalarStore(
+    RemovalStore, AnswerStore, EntryStore, ObservationStore, PolicyStore, LogStore, StatisticsStore
+):
     """All that is kept. Every method raises ScalarStoreError when the store fails, having changed
     nothing; unless said otherwise it may be repeated. Safe to call from many threads.
     """

@@ -168,4 +168,14 @@ CREATE TABLE IF NOT EXISTS modelcache_probe (
     PRIMARY KEY (embedder)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
+-- What happened to each model on each day (days since 1970, UTC), in numbers that add up.
+CREATE TABLE IF NOT EXISTS modelcache_day_count (
+    day INT NOT NULL,
+    model_key CHAR(40) NOT NULL,
+    model VARCHAR(256) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    amount DOUBLE NOT NULL,
+    PRIMARY KEY (day, model_key, name)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
+
 INSERT INTO modelcache_schema (version) VALUES (4);

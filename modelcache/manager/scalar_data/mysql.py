@@ -231,11 +231,14 @@ class MySQLStorage(SqlStorage):
             [value for use in uses for value in use],
         )
 
-    def add_counts(self, cursor: Cursor, rows: Sequence[tuple[str, str, int, int]]) -> None:
+    def add_amounts(
+        self, cursor: Cursor, table: str, columns: str, key: str, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        amount = columns.rsplit(", ", 1)[-1]
         cursor.execute(
-            "INSERT INTO modelcache_tally (model_key, outcome, bucket, queries) VALUES "
-            f"{', '.join(['(?, ?, ?, ?)'] * len(rows))} "
-            "ON DUPLICATE KEY UPDATE queries = queries + VALUES(queries)",
+            f"INSERT INTO {table} ({columns}) VALUES "
+            f"{', '.join([f'({marks(rows[0])})'] * len(rows))} "
+            f"ON DUPLICATE KEY UPDATE {amount} = {amount} + VALUES({amount})",
             [value for row in rows for value in row],
         )
 

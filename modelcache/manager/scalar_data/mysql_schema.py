@@ -15,7 +15,7 @@ SCHEMA_VERSION = 4
 ADDED_TABLES: dict[int, tuple[str, ...]] = {
     2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
     3: ("modelcache_envelope", "modelcache_model_limit", "modelcache_probe"),
-    4: ("modelcache_answer_source", "modelcache_removal"),
+    4: ("modelcache_answer_source", "modelcache_removal", "modelcache_day_count"),
 }
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     3: ("ALTER TABLE modelcache_llm_answer ADD COLUMN metadata MEDIUMTEXT AFTER expires_at",),

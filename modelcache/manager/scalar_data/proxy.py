@@ -12,6 +12,7 @@ from modelcache.manager.scalar_data.base import (
     ScalarStore,
     StoredEmbedding,
 )
+from modelcache.records.day_count import DayCount
 from modelcache.records.entry import CachedAnswer, EntryPage, EntrySearch, NewAnswer, StoredEntry
 from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
@@ -158,6 +159,15 @@ class ScalarStoreProxy(ScalarStore):
 
     def tallies(self, model_key: str) -> list[Tally]:
         return self.through(self.proxied.tallies, model_key)
+
+    def add_day_counts(self, counts: Sequence[DayCount]) -> None:
+        self.through(self.proxied.add_day_counts, counts)
+
+    def day_counts(self, first: int, last: int, model_key: str | None = None) -> list[DayCount]:
+        return self.through(self.proxied.day_counts, first, last, model_key)
+
+    def trim_day_counts(self, before: int) -> int:
+        return self.through(self.proxied.trim_day_counts, before)
 
     def envelope(self, id_: int) -> str:
         return self.through(self.proxied.envelope, id_)

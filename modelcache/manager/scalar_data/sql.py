@@ -60,6 +60,12 @@ class SqlDatabase(ABC):
         """
         return call()
 
+    @abstractmethod
+    def add_amounts(
+        self, cursor: Cursor, table: str, columns: str, key: str, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows, of which the last column is added to where a row of the same key is there."""
+
     def change_all(
         self, cursor: Cursor, table: str, change: str, values: Sequence[Any], where: str, bound: Sequence[Any]
     ) -> int:

@@ -1,6 +1,5 @@
 """What was observed: of entries, of look-ups that wait for their answers, of a model's queries."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,16 +18,14 @@ from modelcache.records.observation import Observation, PendingLookup, Tally
 
 OBSERVED_COLUMNS = "answer_id, fingerprint, told, model_key, score, correct, observed_at"
 LOOKUP_COLUMNS = "fingerprint, partition_key, model_key, answer_id, score, asked_at"
+TALLY_KEY = "model_key, outcome, bucket"
+TALLY_COLUMNS = f"{TALLY_KEY}, queries"
 # What is forgotten with all of a model: table, and what names its rows.
 OF_A_MODEL = (("observation", "answer_id"), ("lookup", "fingerprint"), ("tally", "bucket"))
 
 
 class SqlObservations(SqlDatabase, ObservationStore):
-    """A dialect adds how counts are added to."""
-
-    @abstractmethod
-    def add_counts(self, cursor: Cursor, rows: Sequence[tuple[str, str, int, int]]) -> None:
-        """Add to the counts of (model_key, outcome, bucket), making those that are not there."""
+    """Any dialect's."""
 
     @repeated
     def observe(self, observations: Sequence[Observation]) -> None:
@@ -123,15 +120,13 @@ class SqlObservations(SqlDatabase, ObservationStore):
             counts[key] = counts.get(key, 0) + one.count
         with self.writing() as cursor:
             for chunk in chunks(sorted(counts.items()), ROW_CHUNK):
-                self.add_counts(cursor, [(*key, count) for key, count in chunk])
+                rows = [(*key, count) for key, count in chunk]
+                self.add_amounts(cursor, "modelcache_tally", TALLY_COLUMNS, TALLY_KEY, rows)
 
     @repeated
     def tallies(self, model_key: str) -> list[Tally]:
         with self.reading() as cursor:
-            cursor.execute(
-                "SELECT model_key, outcome, bucket, queries FROM modelcache_tally WHERE model_key = ?",
-                (model_key,),
-            )
+            cursor.execute(f"SELECT {TALLY_COLUMNS} FROM modelcache_tally WHERE model_key = ?", (model_key,))
             return [Tally(*row) for row in cursor.fetchall()]
 
     def forget_model(self, cursor: Cursor, model_key: str) -> None:

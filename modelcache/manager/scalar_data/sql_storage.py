@@ -8,9 +8,10 @@ from modelcache.manager.scalar_data.sql_log import SqlLog
 from modelcache.manager.scalar_data.sql_observations import SqlObservations
 from modelcache.manager.scalar_data.sql_policies import SqlPolicies
 from modelcache.manager.scalar_data.sql_removals import LIVE, WRITING
+from modelcache.manager.scalar_data.sql_statistics import SqlStatistics
 
 
-class SqlStorage(SqlAnswers, SqlEntries, SqlObservations, SqlPolicies, SqlLog, ScalarStore):
+class SqlStorage(SqlAnswers, SqlEntries, SqlObservations, SqlPolicies, SqlLog, SqlStatistics, ScalarStore):
     """A dialect adds its connection, its schema, and the few statements that differ."""
 
     @repeated

@@ -178,6 +178,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
         "CREATE INDEX idx_removal_at ON modelcache_removal (removed_at)",
+        """
+        CREATE TABLE modelcache_day_count (
+            day INTEGER NOT NULL,
+            model_key TEXT NOT NULL,
+            model TEXT NOT NULL,
+            name TEXT NOT NULL,
+            amount REAL NOT NULL,
+            PRIMARY KEY (day, model_key, name)
+        ) WITHOUT ROWID
+        """,
     ),
 )
 
@@ -297,11 +307,14 @@ class SqliteStorage(SqlStorage):
             [value for use in uses for value in use],
         )
 
-    def add_counts(self, cursor: Cursor, rows: Sequence[tuple[str, str, int, int]]) -> None:
+    def add_amounts(
+        self, cursor: Cursor, table: str, columns: str, key: str, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        amount = columns.rsplit(", ", 1)[-1]
         cursor.execute(
-            "INSERT INTO modelcache_tally (model_key, outcome, bucket, queries) VALUES "
-            f"{', '.join(['(?, ?, ?, ?)'] * len(rows))} "
-            "ON CONFLICT (model_key, outcome, bucket) DO UPDATE SET queries = queries + excluded.queries",
+            f"INSERT INTO {table} ({columns}) VALUES "
+            f"{', '.join([f'({marks(rows[0])})'] * len(rows))} "
+            f"ON CONFLICT ({key}) DO UPDATE SET {amount} = {amount} + excluded.{amount}",
             [value for row in rows for value in row],
         )
 
