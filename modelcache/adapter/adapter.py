@@ -100,7 +100,7 @@ def _named(asked: request.Request) -> str:
     """Return what an audit wants to know: no text of a question."""
     fields = asked.model_dump(
         include={"remove_type", "older_than", "dry_run", "mode", "error_rate", "ttl", "max_size"},
-        exclude_none=True,
+        exclude_defaults=True,
     )
     return json.dumps({"model": asked.scope.model, **fields}, ensure_ascii=False)
 

@@ -186,6 +186,7 @@ ERROR_CASES = [
     ErrorCase(302, "insert", fault="scalars.insert_live"),
     ErrorCase(302, "insert", fault="vectors.add"),
     ErrorCase(303, "insert", fault="scalars.insert_live", failure=SURPRISE),
+    ErrorCase(304, "insert", {"asked_at": 1.0}),
     ErrorCase(305, "insert", {"scope": {"model": "listed"}}),
     ErrorCase(401, "remove", {"remove_type": "unknown"}),
     ErrorCase(402, "remove", fault="scalars.delete"),

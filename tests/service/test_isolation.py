@@ -330,6 +330,8 @@ def test_no_name_reaches_the_file_system_or_the_schema(app: Flask, client: Cache
     assert {name for (name,) in rows if name.startswith("modelcache")} == {
         "modelcache_llm_answer",
         "modelcache_answer_tag",
+        "modelcache_answer_source",
+        "modelcache_removal",
         "modelcache_envelope",
         "modelcache_query_log",
         "modelcache_schema",

@@ -25,6 +25,7 @@ from tests.support.client import Json, user
 QUERY: Json = {"type": "query", "scope": {"model": "m"}, "query": user("q")}
 INSERT: Json = {"type": "insert", "scope": {"model": "m"}, "chat_info": [{"query": user("q"), "answer": "a"}]}
 REMOVE: Json = {"type": "remove", "scope": {"model": "m"}, "remove_type": "delete_by_id", "id_list": [1]}
+AGE: Json = {"type": "remove", "scope": {"model": "m"}, "remove_type": "delete_by_age", "older_than": 60}
 TRUNCATE: Json = {"type": "remove", "scope": {"model": "m"}, "remove_type": "truncate_by_model"}
 REGISTER: Json = {"type": "register", "scope": {"model": "m"}}
 FEEDBACK: Json = {
@@ -101,12 +102,12 @@ def test_without_a_file_anybody_may_ask(make_app: AppFactory) -> None:
     [
         ("read", [QUERY]),
         ("write", [INSERT, REMOVE, FEEDBACK]),
-        ("admin", [QUERY, INSERT, REMOVE, FEEDBACK, TRUNCATE, REGISTER]),
+        ("admin", [QUERY, INSERT, REMOVE, FEEDBACK, TRUNCATE, AGE, REGISTER]),
     ],
 )
 def test_a_role_says_what_a_key_may_do(app: Flask, path: Path, role: str, allowed: list[Json]) -> None:
     key = new_key(app, path, "k", role)
-    for body in (QUERY, INSERT, REMOVE, FEEDBACK, TRUNCATE, REGISTER):
+    for body in (QUERY, INSERT, REMOVE, FEEDBACK, TRUNCATE, AGE, REGISTER):
         assert status(app, body, key) == (200 if body in allowed else 403)
 
 
