@@ -56,8 +56,8 @@ def test_what_happened_is_told_in_all_by_day_and_by_model(app: Flask, client: Ca
 
 def test_verdicts_have_a_share_and_its_interval(app: Flask, client: CacheClient) -> None:
     [one, other] = client.insert(("q", "a"), ("r", "b"))["ids"]
-    client.feedback("q", one, correct=True)
-    client.feedback("r", other, correct=False)
+    client.feedback(one, "q", True)
+    client.feedback(other, "r", False)
     told = stats_when(app, lambda total: total["feedback"]["wrong"] == 1)["total"]["feedback"]
     assert (told["right"], told["wrong"], told["wrong_rate"]) == (1, 1, 0.5)
     low, high = told["wrong_interval"]
