@@ -27,6 +27,7 @@ DOCUMENT = yaml.safe_load((ROOT / "reference_doc" / "openapi.yaml").read_text(en
 CONFIG = Config(extra_media_type_deserializers={"text/event-stream": bytes.decode})
 OPENAPI = OpenAPI.from_dict(DOCUMENT, config=CONFIG)
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 SEARCH = "/v1/caches/m/entries/search"
 ENTRIES = "/v1/caches/m/entries"
 NOBODY: dict[str, str] = {}
@@ -104,31 +105,37 @@ def test_the_replies_of_modelcache(make_app: AppFactory, settings: dict[str, Any
     assert one.call("/modelcache", VALID[kind] | {"scope": 1}).get_json()["errorCode"] != 0
 
 
+def response_body(text: str, model: str = "m", **more: Any) -> dict[str, Any]:
+    return {"model": model, "input": text} | more
+
+
+@pytest.mark.parametrize("route", [CHAT, RESPONSES])
 def test_the_gateways_replies(
-    make_app: AppFactory, settings: dict[str, Any], upstream: Upstream, tmp_path: Path
+    make_app: AppFactory, settings: dict[str, Any], upstream: Upstream, tmp_path: Path, route: str
 ) -> None:
+    body_of = chat_body if route == CHAT else response_body
     app = make_app(**settings)
     one = Checked(app)
-    body = chat_body("q")
-    seen = {one.status(CHAT, body) for _ in range(2)}
-    assert one.call(CHAT, body | {"stream": True}).headers["x-modelcache"] == "hit"
-    assert one.call(CHAT, chat_body("r", stream=True)).headers["x-modelcache"] == "miss"
-    assert one.call(CHAT, body, headers={"Cache-Control": "no-cache"}).headers["x-modelcache"] == "miss"
-    assert Checked(app, NOBODY).call(CHAT, body).headers["x-modelcache"] == "bypass"
+    body = body_of("q")
+    seen = {one.status(route, body) for _ in range(2)}
+    assert one.call(route, body | {"stream": True}).headers["x-modelcache"] == "hit"
+    assert one.call(route, body_of("r", stream=True)).headers["x-modelcache"] == "miss"
+    assert one.call(route, body, headers={"Cache-Control": "no-cache"}).headers["x-modelcache"] == "miss"
+    assert Checked(app, NOBODY).call(route, body).headers["x-modelcache"] == "bypass"
     seen |= {
-        one.status(CHAT, body | {"cache": {"ttl": 0}}),
-        one.status(CHAT, chat_body("s"), headers={"Cache-Control": "only-if-cached"}),
-        one.status(CHAT, chat_body("t" * 5000)),
+        one.status(route, body | {"cache": {"ttl": 0}}),
+        one.status(route, body_of("s"), headers={"Cache-Control": "only-if-cached"}),
+        one.status(route, body_of("t" * 5000)),
     }
     upstream.script = Script(status=418)
-    assert one.status(CHAT, chat_body("u")) == "418"
+    assert one.status(route, body_of("u")) == "418"
     upstream.script = Script(fault="drop")
-    seen.add(one.status(CHAT, chat_body("v")))
+    seen.add(one.status(route, body_of("v")))
     upstream.script = Script()
     wrong, idle, busy = limited(tmp_path, make_app, settings)
-    seen |= {wrong.status(CHAT, body), idle.status(CHAT, body), busy.status(CHAT, body)}
-    seen.add(busy.status(CHAT, body))
-    assert seen == documented(CHAT)
+    seen |= {wrong.status(route, body), idle.status(route, body), busy.status(route, body)}
+    seen.add(busy.status(route, body))
+    assert seen == documented(route)
 
 
 def test_the_replies_to_feedback(make_app: AppFactory, settings: dict[str, Any], tmp_path: Path) -> None:

@@ -340,8 +340,6 @@ def test_no_name_reaches_the_file_system_or_the_schema(app: Flask, client: Cache
         "modelcache_lookup",
         "modelcache_policy",
         "modelcache_tally",
-        "modelcache_answer_source",
-        "modelcache_removal",
         "modelcache_day_count",
         "modelcache_model_limit",
         "modelcache_probe",
