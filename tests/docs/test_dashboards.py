@@ -13,8 +13,8 @@ from flask import Flask
 
 from modelcache.app import get_service
 from modelcache.records.event import Embedded, Failed, Inserted, Queried, Removed, SentOn, Told, Usage
-from tests.scraping import Scraped
 from tests.support.client import CacheClient
+from tests.support.scraping import Scraped
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "modelcache.json").read_text())

@@ -1,4 +1,4 @@
-"""``GET /metrics`` of four workers: whichever is scraped, it tells of all."""
+"""``GET /metrics`` and ``/admin/stats`` of four workers: whichever is asked, it tells of all."""
 
 import os
 import signal
@@ -9,17 +9,17 @@ import pytest
 import requests
 
 from modelcache.testing.waiting import wait_until
-from tests.scraping import Scraped
 from tests.support.client import user
 from tests.support.processes import children
 from tests.support.running import RunningService, all_at_once
+from tests.support.scraping import Scraped
 from tests.support.store_servers import StoreServers, as_environment
 
 pytestmark = pytest.mark.server
 
 WORKERS = 4
 CALLERS = 8
-ASKED = 25
+ASKED = 1250
 REQUESTS = "modelcache_requests_total"
 INSERTS = "modelcache_inserts_total"
 LOOKUPS = "modelcache_lookup_duration_seconds_count"
@@ -48,8 +48,9 @@ def scrape(service: RunningService) -> Scraped:
 
 
 def ask(service: RunningService, caller: int) -> int:
-    """Send mixed requests, each over a connection of its own; returns how many were queries."""
+    """Send mixed requests; returns how many were queries."""
     queries = 0
+    session = requests.Session()
     for number in range(ASKED):
         text = f"q{(caller + number) % 7}"
         body = {"type": "query", "scope": {"model": "m"}, "query": user(text)}
@@ -58,18 +59,28 @@ def ask(service: RunningService, caller: int) -> int:
             body = {"type": "insert", "scope": {"model": "m"}, "chat_info": chat_info}
         else:
             queries += 1
-        reply = requests.post(f"{service.url}/modelcache", json=body, timeout=60).json()
+        reply = session.post(f"{service.url}/modelcache", json=body, timeout=60).json()
         assert reply["errorCode"] == 0
+        if number % 50 == 49:
+            # The next connection may be another worker's.
+            session.close()
+            session = requests.Session()
+    session.close()
     return queries
 
 
+def statistics(service: RunningService) -> dict[str, int]:
+    total = requests.get(f"{service.url}/admin/stats", timeout=60).json()["total"]
+    return {name: total[name] for name in ("queries", "hits", "misses", "inserted")}
+
+
 def test_the_sum_over_all_workers_is_what_was_asked(service: RunningService) -> None:
-    before = scrape(service)
+    before, before_today = scrape(service), statistics(service)
     sent: list[object] = all_at_once(*(lambda n=n: ask(service, n) for n in range(CALLERS)))
     queries = sum(one for one in sent if isinstance(one, int))
-    assert queries == CALLERS * 20
+    assert queries == CALLERS * ASKED * 4 // 5
 
-    asked = {REQUESTS: queries, INSERTS: CALLERS * 5, LOOKUPS: queries}
+    asked = {REQUESTS: queries, INSERTS: CALLERS * ASKED // 5, LOOKUPS: queries}
 
     def counted() -> dict[str, float]:
         now = scrape(service)
@@ -78,6 +89,13 @@ def test_the_sum_over_all_workers_is_what_was_asked(service: RunningService) -> 
     wait_until(lambda: counted() == asked, "all requests being counted")
     for _ in range(2 * WORKERS):
         assert counted() == asked
+
+    def counted_today() -> dict[str, int]:
+        return {name: value - before_today[name] for name, value in statistics(service).items()}
+
+    hits = scrape(service).value(REQUESTS, outcome="hit") - before.value(REQUESTS, outcome="hit")
+    same = {"queries": queries, "hits": hits, "misses": queries - hits, "inserted": CALLERS * ASKED // 5}
+    wait_until(lambda: counted_today() == same, "the statistics saying the same")
 
 
 def test_what_a_worker_counted_stays_when_it_dies(service: RunningService) -> None:

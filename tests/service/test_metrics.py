@@ -21,10 +21,10 @@ from modelcache.records.event import Queried, Usage
 from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from modelcache.testing.waiting import wait_until
 from tests.conftest import AppFactory
-from tests.scraping import Scraped
 from tests.service.test_langcache import LangCacheClient
 from tests.support.client import CacheClient
 from tests.support.gateway_client import GatewayClient
+from tests.support.scraping import Scraped
 from tests.support.upstream import Upstream
 
 SECRET_TEXT = "how do I reset the vault password"
