@@ -2,6 +2,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+UV_VERSION=0.13.9
+
 say() { printf '%s\n' "$*" >&2; }
 
 die() { say "$*"; exit 1; }
@@ -19,6 +21,23 @@ find_python() {
     die "Python 3.11 or newer is needed; set PYTHON to it if it is installed elsewhere"
 }
 
+# install_with_uv PYTHON ARGUMENT...: install as pip would, from where pip does, in a fraction of the time.
+# Fails where uv cannot be had, or not do it.
+install_with_uv() {
+    local python=$1 settings name value from=()
+    shift
+    "$python" -m pip install --quiet --quiet --disable-pip-version-check "uv==$UV_VERSION" || return
+    settings=$("$python" -m pip config list 2>/dev/null)
+    for name in index-url extra-index-url find-links; do
+        # Of several places that set it, pip lists the one that counts last.
+        value=$(sed -n "s/^[^=]*\.$name='\(.*\)'\$/\1/p" <<<"$settings" | tail -n 1)
+        # shellcheck disable=SC2086 # several are separated by spaces
+        for value in $value; do from+=("--$name" "$value"); done
+    done
+    "$python" -m uv pip install --quiet --python "$python" --index-strategy unsafe-best-match \
+        "${from[@]}" "$@" 2>/dev/null
+}
+
 # ensure_venv FOLDER FILE...: a virtual environment with these requirement files installed.
 # A stamp of the files' contents makes every start but the first immediate.
 ensure_venv() {
@@ -34,7 +53,8 @@ ensure_venv() {
         die "cannot make a virtual environment; on Debian: apt-get install python3-venv"
     local arguments=()
     for file in "$@"; do arguments+=(-r "$root/$file"); done
-    "$folder/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "${arguments[@]}" ||
+    install_with_uv "$folder/bin/python" "${arguments[@]}" ||
+        "$folder/bin/python" -m pip install --quiet --quiet --disable-pip-version-check "${arguments[@]}" ||
         die "the packages of $* could not be installed"
     printf '%s\n' "$wanted" >"$folder/.installed"
 }

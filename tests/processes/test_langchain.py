@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.environments import python_with
 from tests.support.running import ROOT, RunningService
 
 pytestmark = pytest.mark.network
@@ -16,11 +16,7 @@ SECONDS = 600
 
 
 def test_langchains_own_tests_pass(tmp_path: Path) -> None:
-    venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=SECONDS)
-    python = str(venv / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "-r", str(ROOT / "requirements-langchain.txt")]
-    subprocess.run(install, check=True, timeout=SECONDS)
+    python = python_with("langchain")
     service = RunningService(tmp_path / "data").wait_ready()
     options = ["-q", "--noconftest", "-o", "asyncio_mode=auto", "-o", "addopts=", "-o", "filterwarnings="]
     run = subprocess.run(
