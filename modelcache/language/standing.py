@@ -6,6 +6,7 @@ By the words of ``standing.toml``, in Chinese and English; a text in another lan
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from modelcache.language.tokens import SMALL_WORDS, Token, tokens_of
@@ -41,8 +42,9 @@ class Standing:
         self._behind_the = frozenset(lists["behind_the"])
 
     @classmethod
+    @cache
     def shipped(cls) -> "Standing":
-        """Read the shipped tables."""
+        """Read the shipped tables, once."""
         sections = tomllib.loads(TABLE.read_text(encoding="utf-8"))
         return cls({name: section["words"] for name, section in sections.items()})
 

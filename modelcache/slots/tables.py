@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,22 @@ class Tables:
 
 
 def load_tables(further: Path | None = None) -> Tables:
-    """Read the shipped tables and a further file; ConfigError says in one sentence what is wrong."""
+    """Read the shipped tables and a further file; ConfigError says in one sentence what is wrong.
+
+    Nobody changes them afterwards: without a further file all get the same.
+    """
+    return shipped_tables() if further is None else _read(further)
+
+
+@cache
+def shipped_tables() -> Tables:
+    """Read the shipped tables, once: that takes most of the time in which a cache is opened."""
+    return _read()
+
+
+def _read(*further: Path) -> Tables:
     tables = Tables()
-    for path in [*sorted(FOLDER.glob("*.toml")), *([further] if further else [])]:
+    for path in [*sorted(FOLDER.glob("*.toml")), *further]:
         try:
             sections = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:

@@ -342,6 +342,7 @@ def test_calibrate_fits_recommends_and_draws(
     assert "similarity_threshold = " in ini.read_text()
 
 
+@pytest.mark.packages
 def test_calibrate_says_what_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,8 @@ from modelcache.training.figures import area_under_curve, found_at
 from modelcache.training.loop import CHECKPOINT, PROGRESS, Plan
 from modelcache.training.reader import LEAST_NOISE, NOISE, ReaderLesson, teach_reader
 
+pytestmark = pytest.mark.packages
+
 QUESTIONS = ["How do I reset my password?", "Where is my order?", "怎么重置密码？", "我的订单到哪了？"]
 PAIRS = 320
 STEPS_MEASURED = 5
