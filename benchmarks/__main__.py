@@ -27,6 +27,7 @@ GROUPS = {
     "engine": "benchmarks.engine:run",
     "exact": "benchmarks.exact:run",
     "semantic": "benchmarks.semantic:run",
+    "gateway": "benchmarks.gateway:run",
     "store": "benchmarks.stores:run_local",
     "servers": "benchmarks.stores:run_servers",
     "growth": "benchmarks.scale:run_growth",

@@ -22,6 +22,7 @@ def create_app(reply: bytes) -> Flask:
     app = Flask(__name__)
 
     @app.post("/modelcache")
+    @app.post("/v1/chat/completions")
     def modelcache() -> Response:
         json.loads(request.get_data(cache=False))
         return Response(reply, 200, content_type="application/json; charset=utf-8")

@@ -6,7 +6,7 @@ All connections are kept alive and served by one thread; a request is sent as by
 import json
 import selectors
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -38,12 +38,18 @@ class Load:
         """Median latency, in milliseconds."""
         return float(np.median(self.latencies))
 
+    @property
+    def p95(self) -> float:
+        """95th percentile of the latencies, in milliseconds."""
+        return float(np.quantile(self.latencies, 0.95))
 
-def request_bytes(body: Any) -> bytes:
+
+def request_bytes(body: Any, path: str = "/modelcache", headers: Mapping[str, str] | None = None) -> bytes:
     """Return the POST request that carries this JSON body."""
     data = json.dumps(body, ensure_ascii=False).encode()
+    more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     head = (
-        "POST /modelcache HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{more}"
         f"Content-Length: {len(data)}\r\n\r\n"
     )
     return head.encode() + data
