@@ -1,8 +1,12 @@
 """The documents show what was measured."""
 
+import pytest
+
 from benchmarks import figures, report
 from benchmarks.__main__ import RESULTS
 from tests.support.documents import READMES, between
+
+pytestmark = pytest.mark.packages
 
 SPEED = "docs/speed.md"
 

@@ -152,6 +152,7 @@ def test_a_failed_removal_is_not_taken_for_none(rows: SqliteStorage, monkeypatch
     assert store.find_exact("f", NOW) is None
 
 
+@pytest.mark.slow
 def test_a_hit_never_comes_after_its_removal(app: Flask) -> None:
     """Ask all the time while entries come and go: what a removal has acknowledged never answers."""
     gone: set[int] = set()

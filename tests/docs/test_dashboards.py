@@ -16,7 +16,7 @@ from modelcache.records.event import Embedded, Failed, Inserted, Queried, Remove
 from tests.support.client import CacheClient
 from tests.support.scraping import Scraped
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "modelcache.json").read_text())
 ALERTS: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())
 # What Prometheus adds itself.

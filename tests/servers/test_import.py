@@ -126,6 +126,7 @@ def test_a_line_that_is_wrong_is_named(
     assert entries(opened()) == {}
 
 
+@pytest.mark.packages
 def test_what_cannot_be_imported_is_refused_in_a_sentence(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

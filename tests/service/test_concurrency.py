@@ -4,6 +4,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from modelcache.app import get_service
@@ -17,6 +18,7 @@ WORKERS = 8
 OPERATIONS = 60
 
 
+@pytest.mark.slow
 def test_eight_threads_insert_query_and_remove_at_once(app: Flask) -> None:
     def work(worker: int) -> dict[str, tuple[str, int]]:
         client, chance = CacheClient(app.test_client()), random.Random(worker)

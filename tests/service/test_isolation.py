@@ -220,6 +220,7 @@ def emptied(client: CacheClient, *models: str) -> None:
         truncate(client, model)
 
 
+@pytest.mark.slow
 @many
 @given(pair=two_names())
 def test_a_model_never_gets_what_another_inserted(client: CacheClient, pair: tuple[str, str]) -> None:
@@ -232,6 +233,7 @@ def test_a_model_never_gets_what_another_inserted(client: CacheClient, pair: tup
     assert ask(client, second) == ("of the second", "of the second")
 
 
+@pytest.mark.slow
 @many
 @given(pair=two_names())
 def test_truncating_a_model_leaves_another_alone(client: CacheClient, pair: tuple[str, str]) -> None:
@@ -246,6 +248,7 @@ def test_truncating_a_model_leaves_another_alone(client: CacheClient, pair: tupl
     assert truncate(client, second) == "delete_count: 1"
 
 
+@pytest.mark.slow
 @many
 @given(pair=two_names())
 def test_deleting_by_id_or_tag_leaves_another_model_alone(client: CacheClient, pair: tuple[str, str]) -> None:
@@ -270,6 +273,7 @@ def test_models_are_registered_apart(client: CacheClient, pair: tuple[str, str])
     assert client.register(first)["response"] == "already_exists"
 
 
+@pytest.mark.slow
 @many
 @given(model=names, pair=two_scopes())
 def test_scopes_of_a_model_never_share_entries(
@@ -285,6 +289,7 @@ def test_scopes_of_a_model_never_share_entries(
     assert truncate(client, model) == "delete_count: 2"
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, database=None)
 @given(pair=two_names())
 def test_two_names_have_two_collections(pair: tuple[str, str]) -> None:
@@ -292,6 +297,7 @@ def test_two_names_have_two_collections(pair: tuple[str, str]) -> None:
     assert first.lower() != second.lower()
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, database=None)
 @given(model=names, embedder=names)
 def test_a_collections_name_suits_every_vector_store(model: str, embedder: str) -> None:

@@ -303,6 +303,7 @@ def test_what_admins_do_is_recorded(app: Flask, path: Path, caplog: pytest.LogCa
     assert key not in caplog.text
 
 
+@pytest.mark.slow
 def test_random_keys_reach_nothing(app: Flask) -> None:
     good = json.loads(app.test_client().post("/modelcache", json=INSERT).text)
     assert good["errorCode"] == 401

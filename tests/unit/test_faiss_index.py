@@ -80,6 +80,7 @@ class TestFaissWithIndexes(VectorStoreContract):
         store.close()
 
 
+@pytest.mark.slow
 def test_partitions_of_every_size_find_their_neighbours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +325,7 @@ class Model:
         return sorted(cosines, key=cosines.__getitem__, reverse=True)[:k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_random_histories_find_what_brute_force_finds(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -385,6 +387,7 @@ def reconcile(store: FaissStore, model: Model) -> None:
         store.add(A, missing, [model.rows[id_][0] for id_ in missing], embeddings)
 
 
+@pytest.mark.slow
 def test_threads_find_what_they_added_while_all_is_rebuilt(tmp_path: Path) -> None:
     store = opened(tmp_path, memory_mb=0.05)
     rows = vectors(2400)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelcache.gateway.chat import Form
@@ -23,6 +23,8 @@ from modelcache.gateway.messages import EVENT_STREAM, JSON
 from tests.support.gateway_client import events_of
 
 Json = dict[str, Any]
+# Streams take long to make on a busy machine.
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 USAGES = st.fixed_dictionaries(
     {"prompt_tokens": st.integers(0, 9), "details": st.none() | st.just({"cached": 1})}
@@ -92,12 +94,14 @@ def streams(draw: st.DrawFn) -> tuple[Json, list[Json]]:
     return whole, chunks
 
 
+@UNHURRIED
 @given(streams())
 def test_chunks_are_rebuilt_to_what_comes_without_streaming(stream: tuple[Json, list[Json]]) -> None:
     whole, chunks = stream
     assert rebuild(chunks) == whole
 
 
+@UNHURRIED
 @given(streams(), st.sampled_from(["\n", "\r\n"]))
 def test_the_bytes_of_a_stream_are_read_however_lines_end(
     stream: tuple[Json, list[Json]], newline: str

@@ -310,6 +310,7 @@ def test_refused_settings_leave_no_folder_behind(tmp_path: Path) -> None:
     assert not data_dir.exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("variable", "value"), [("MODELCACHE_COLOUR", "red"), ("MODELCACHE_EMBEDDER", "psychic")]
 )

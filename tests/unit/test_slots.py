@@ -311,6 +311,7 @@ ANY_TEXT = st.one_of(st.text(), st.lists(st.sampled_from(WORDS)).map(" ".join))
 QUESTIONS = st.sampled_from(TEXTS)
 
 
+@pytest.mark.slow
 @given(ANY_TEXT, ANY_TEXT)
 def test_comparing_never_raises_and_is_symmetric(one: str, other: str) -> None:
     assert GUARD.compare(one, other) == GUARD.compare(other, one)

@@ -14,6 +14,8 @@ from modelcache.training.contrasts.surface import slip
 from modelcache.training.contrasts.tables import LANGUAGES, family_of, grammar
 from modelcache.training.examples import Example
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "How do I buy a house in Spain without a loan?",
     "What are the advantages of living in Boston?",
