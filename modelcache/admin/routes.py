@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 
 from modelcache.access.gate import ADMIN, Caller, audit
 from modelcache.admin import entries, figures
+from modelcache.admin.models import models
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
 from modelcache.manager.patience import one_request
@@ -58,6 +59,10 @@ def blueprint(service: Service) -> Blueprint:
             return answer("stats", {}, _raising(exc))
         named = {"model": asked.model} if asked.model else {}
         return answer("stats", named, partial(figures.told, asked=asked), asked.model)
+
+    @routes.get("/models")
+    def get_models() -> Response:
+        return answer("models", {}, models)
 
     @routes.get("/entries/<int:id_>")
     def get_entry(id_: int) -> Response:

@@ -222,6 +222,17 @@ def test_the_replies_of_gptcaches_routes(
         assert statuses | {one.status(route, body)} == documented(route), route
 
 
+@pytest.mark.parametrize("route", ["/admin/models"])
+def test_what_the_dashboard_asks_for(make_app: AppFactory, tmp_path: Path, route: str) -> None:
+    app = make_app()
+    one = Checked(app)
+    one.call("/modelcache", VALID["insert"])
+    wrong, idle, busy = limited(tmp_path, make_app, {})
+    seen = {caller.status(route, method="GET") for caller in (one, wrong, idle, busy, busy)}
+    get_service(app).close()
+    assert seen | {one.status(route, method="GET")} == documented(route, "get")
+
+
 def test_a_reply_that_is_not_as_the_document_says_is_noticed(
     make_app: AppFactory, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

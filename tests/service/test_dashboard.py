@@ -1,0 +1,111 @@
+"""The page at /dashboard, and what it asks of /admin beside the figures and the entries."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from modelcache.access.keys import create_key
+from modelcache.admin.dashboard_routes import FOLDER
+from tests.conftest import AppFactory
+from tests.support.client import CacheClient
+
+Json = dict[str, Any]
+SCRIPTS = sorted(path.name for path in FOLDER.glob("*.js"))
+
+
+def asked(app: Flask, path: str, status: int = 200, **fields: Any) -> Json:
+    reply = app.test_client().get(path, query_string=fields)
+    assert reply.status_code == status, reply.text
+    told: Json = reply.get_json()
+    return told
+
+
+class _Page(HTMLParser):
+    """Notes what a page loads, and what it brings itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.inline: list[str] = []
+        self._tag = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        for name, value in attrs:
+            if name in ("src", "href") and value and not value.startswith("data:"):
+                self.loaded.append(value)
+            if name == "style" or name.startswith("on"):
+                self.inline.append(f"{tag} {name}")
+
+    def handle_data(self, data: str) -> None:
+        if self._tag in ("script", "style") and data.strip():
+            self.inline.append(data)
+
+
+def test_the_page_loads_files_of_the_service_alone_and_brings_no_script(app: Flask) -> None:
+    reply = app.test_client().get("/dashboard")
+    assert reply.content_type.startswith("text/html")
+    page = _Page()
+    page.feed(reply.text)
+    assert page.inline == []
+    assert len(page.loaded) >= 4
+    for path in page.loaded:
+        assert app.test_client().get(f"/{path}").status_code == 200, path
+
+
+@pytest.mark.parametrize("name", ["", "/dashboard.js", "/dashboard.css", "/uplot/LICENSE"])
+def test_every_file_comes_with_the_policy(app: Flask, name: str) -> None:
+    headers = app.test_client().get(f"/dashboard{name}").headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["absent.js", "../dashboard_routes.py", "%2e%2e/routes.py", "uplot", ""])
+def test_nothing_else_is_served(app: Flask, path: str) -> None:
+    assert app.test_client().get(f"/dashboard/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_makes_html_of_a_text_or_asks_another_host(name: str) -> None:
+    code = (FOLDER / name).read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|https?://", code)
+
+
+def test_the_page_wants_no_key_and_its_data_does(make_app: AppFactory, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    create_key(keys, "one", ["admin"])
+    app = make_app(keys_file=keys)
+    assert app.test_client().get("/dashboard").status_code == 200
+    assert asked(app, "/admin/models", 401)["error"]["field"] is None
+
+
+def test_the_models_are_told_with_what_is_set_for_them(make_app: AppFactory) -> None:
+    app = make_app(mode="verified", error_rate=0.02, max_size=10)
+    client = CacheClient(app.test_client())
+    client.insert(("q", "a"), ("r", "b"), model="with entries")
+    client.register("set", mode="shadow", error_rate=0.05, ttl=60, max_size=0)
+    common = {"mode": "verified", "error_rate": 0.02, "ttl": None, "max_size": 10}
+    own = {"mode": "shadow", "error_rate": 0.05, "ttl": 60, "max_size": None}
+    assert asked(app, "/admin/models")["models"] == [
+        {"model": "set", "entries": 0} | own,
+        {"model": "with entries", "entries": 2} | common,
+    ]
+
+
+def test_only_the_models_of_a_key_are_told(make_app: AppFactory, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    key = create_key(keys, "gpt", ["admin"], models=("gpt-*",))
+    everything = create_key(keys, "all", ["admin"])
+    app = make_app(keys_file=keys)
+    for model in ("gpt-4", "other"):
+        body = {"type": "register", "scope": {"model": model}, "mode": "off"}
+        app.test_client().post("/modelcache", json=body, headers={"Authorization": f"Bearer {everything}"})
+    told = app.test_client().get("/admin/models", headers={"Authorization": f"Bearer {key}"}).get_json()
+    assert [one["model"] for one in told["models"]] == ["gpt-4"]
