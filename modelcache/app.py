@@ -68,7 +68,7 @@ def create_app(
     app.extensions[EXTENSION] = service
 
     _add_routes(app, service)
-    app.register_blueprint(admin.blueprint(service))
+    app.register_blueprint(admin.AdminRoutes(service))
     app.register_blueprint(dashboard.blueprint())
     if settings.statistics_days:
         statistics = Statistics(service)

@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -67,6 +67,23 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_CHARS), AfterValidator(
 Terms = Annotated[list[Name], Field(max_length=MAX_TERMS)]
 
 
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def read_fields(kind: type[Asked], fields: Mapping[str, Sequence[str]], lists: Collection[str] = ()) -> Asked:
+    """Read the query of an address; ``lists`` may be named several times. Raises AskedError."""
+    for name, values in fields.items():
+        if name not in lists and len(values) > 1:
+            raise AskedError(name, "expected once")
+    try:
+        return kind.model_validate(
+            {name: list(values) if name in lists else values[0] for name, values in fields.items()}
+        )
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise AskedError(str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")) from exc
+
+
 class Listing(BaseModel):
     """Which entries are asked for."""
 
@@ -84,17 +101,7 @@ class Listing(BaseModel):
     @classmethod
     def read(cls, fields: Mapping[str, Sequence[str]]) -> "Listing":
         """Read the query of an address. Raises AskedError, which names the field."""
-        for name, values in fields.items():
-            if name not in LISTS and len(values) > 1:
-                raise AskedError(name, "expected once")
-        try:
-            asked = cls.model_validate(
-                {name: list(values) if name in LISTS else values[0] for name, values in fields.items()}
-            )
-        except ValidationError as exc:
-            problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-            message = problem["msg"].removeprefix("Value error, ")
-            raise AskedError(str(problem["loc"][0]), message) from exc
+        asked = read_fields(cls, fields, LISTS)
         if asked.model is None and (asked.tag or asked.source or asked.scope or asked.order == "hits"):
             raise AskedError("model", "expected with tag, source, scope and order=hits")
         return asked

@@ -222,13 +222,17 @@ def test_the_replies_of_gptcaches_routes(
         assert statuses | {one.status(route, body)} == documented(route), route
 
 
-@pytest.mark.parametrize("route", ["/admin/models"])
+@pytest.mark.parametrize("route", ["/admin/models", "/admin/recent"])
 def test_what_the_dashboard_asks_for(make_app: AppFactory, tmp_path: Path, route: str) -> None:
     app = make_app()
     one = Checked(app)
-    one.call("/modelcache", VALID["insert"])
+    for kind in ("insert", "query", "query"):
+        one.call("/modelcache", VALID[kind])
+    get_service(app).cache.writer.flush()
     wrong, idle, busy = limited(tmp_path, make_app, {})
     seen = {caller.status(route, method="GET") for caller in (one, wrong, idle, busy, busy)}
+    if "400" in documented(route, "get"):
+        seen.add(one.status(f"{route}?limit=x", method="GET"))
     get_service(app).close()
     assert seen | {one.status(route, method="GET")} == documented(route, "get")
 

@@ -15,6 +15,7 @@ from selenium.webdriver.support.ui import Select
 from modelcache.access.keys import create_key
 from modelcache.testing.hash_embedder import NEAR
 from modelcache.testing.waiting import wait_until
+from tests.support.client import user
 from tests.support.running import RunningService
 from tests.support.servers import start_or_skip
 from tests.support.servers.chromium import browsing, complaints, programs, take_picture
@@ -157,6 +158,33 @@ def test_a_mode_is_switched(page: Page, service: RunningService) -> None:
     assert not service.query("12 eggs", "m")["cacheHit"]
     told = service.http.get(f"{service.url}/admin/models").json()["models"]
     assert {one["model"]: one["mode"] for one in told} == {"m": "off", "other": "serve"}
+    assert complaints(page.browser) == []
+
+
+def test_right_and_wrong_reach_the_store(page: Page, service: RunningService) -> None:
+    page.wait(lambda: len(page.texts("#recent tr")) == 4, "the hits")
+    asked = "How do I reset my PIN?" + NEAR
+    [row] = [one for one in page.browser.find_elements("css selector", "#recent tr") if NEAR in one.text]
+    assert "How do I reset my PIN?" in row.find_elements("css selector", "td")[2].text
+    row.find_elements("css selector", "button")[1].click()
+    page.wait(lambda: "noted" in row.text, "the verdict being taken")
+    told = service.query(asked, "m")
+    assert (told["cacheHit"], told["veto"]) == (False, "feedback")
+    right = page.browser.find_elements("css selector", "#recent tr:first-child button")[0]
+    right.click()
+    wait_until(lambda: stats(service)["total"]["feedback"]["right"] == 1, "being counted")
+    assert stats(service)["total"]["feedback"]["wrong"] == 1
+    page.wait(lambda: page.tiles()["Called wrong"] == "50%", "the share of wrong ones")
+    assert complaints(page.browser) == []
+
+
+def test_near_misses_say_at_what_threshold_they_would_have_hit(page: Page, service: RunningService) -> None:
+    body = {"type": "query", "scope": {"model": "m"}, "query": user("12 eggs" + NEAR), "threshold": 0.99}
+    told = service.post(body)
+    page.browser.find_element("css selector", "[data-kind=near]").click()
+    threshold = f"{told['confidence']:.4f}"[:4]
+    page.wait(lambda: f"would have hit at {threshold}" in page.by_id("recent").text, "the near miss")
+    assert "a dozen" in page.by_id("recent").text
     assert complaints(page.browser) == []
 
 

@@ -10,8 +10,10 @@ from flask import Flask
 
 from modelcache.access.keys import create_key
 from modelcache.admin.dashboard_routes import FOLDER
+from modelcache.app import get_service
+from modelcache.testing.hash_embedder import NEAR
 from tests.conftest import AppFactory
-from tests.support.client import CacheClient
+from tests.support.client import CacheClient, user
 
 Json = dict[str, Any]
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.js"))
@@ -109,3 +111,68 @@ def test_only_the_models_of_a_key_are_told(make_app: AppFactory, tmp_path: Path)
         app.test_client().post("/modelcache", json=body, headers={"Authorization": f"Bearer {everything}"})
     told = app.test_client().get("/admin/models", headers={"Authorization": f"Bearer {key}"}).get_json()
     assert [one["model"] for one in told["models"]] == ["gpt-4"]
+
+
+def recently(app: Flask, **fields: Any) -> list[Json]:
+    get_service(app).cache.writer.flush()
+    told: list[Json] = asked(app, "/admin/recent", **fields)["recent"]
+    return told
+
+
+def test_recent_hits_stand_beside_what_answered_them(app: Flask, client: CacheClient) -> None:
+    [id_] = client.insert(("q", "a"))["ids"]
+    client.insert(("r", "b"), model="other")
+    client.query("q")
+    client.query("q" + NEAR)
+    client.query("r", "other")
+    client.query("unknown")
+    latest, near, exact = recently(app)
+    assert (latest["model"], latest["cached"], latest["answer"]) == ("other", user("r"), "b")
+    assert (near["asked"], near["cached"], near["answer"]) == (user("q" + NEAR), user("q"), "a")
+    assert 0.9 < near["confidence"] < 1
+    assert (exact["asked"], exact["confidence"], exact["entry_id"]) == (user("q"), 1.0, id_)
+    assert [one["model"] for one in recently(app, model="other")] == ["other"]
+    assert recently(app, limit=1) == [latest]
+
+
+def test_what_nearly_hit_is_told_with_its_confidence(make_app: AppFactory) -> None:
+    app = make_app(similarity_threshold=0.99)
+    client = CacheClient(app.test_client())
+    [id_] = client.insert(("q", "a"))["ids"]
+    client.query("q" + NEAR)
+    [near] = recently(app, kind="near")
+    assert (near["asked"], near["cached"], near["answer"]) == (user("q" + NEAR), user("q"), "a")
+    assert (near["entry_id"], near["veto"]) == (id_, "")
+    assert 0.9 < near["confidence"] < 0.99
+    client.remove("truncate_by_model")
+    assert recently(app, kind="near") == []
+
+
+def test_a_rule_that_refused_is_told(app: Flask, client: CacheClient) -> None:
+    [id_] = client.insert(("12 eggs" + NEAR, "a"))["ids"]
+    client.feedback(id_, "12 eggs", False)
+    client.query("12 eggs")
+    assert [one["veto"] for one in recently(app, kind="near")] == ["feedback"]
+
+
+def test_in_shadow_all_that_would_have_hit_is_near(make_app: AppFactory) -> None:
+    app = make_app(mode="shadow")
+    client = CacheClient(app.test_client())
+    client.insert(("q", "a"))
+    client.query("q" + NEAR)
+    assert recently(app) == []
+    assert [one["answer"] for one in recently(app, kind="near")] == ["a"]
+
+
+def test_without_a_log_that_is_told(make_app: AppFactory) -> None:
+    app = make_app(query_log=False)
+    assert asked(app, "/admin/recent") == {"logged": False, "recent": []}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"kind": "all"}, "kind"), ({"limit": "0"}, "limit"), ({"model": ""}, "model"), ({"q": "x"}, "q")],
+    ids=["kind", "limit", "model", "unknown"],
+)
+def test_a_parameter_that_is_wrong_is_named(app: Flask, fields: Json, field: str) -> None:
+    assert asked(app, "/admin/recent", 400, **fields)["error"]["field"] == field

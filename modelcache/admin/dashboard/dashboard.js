@@ -3,6 +3,7 @@
 import { openEntries, showEntries } from "./entries.js";
 import { showFigures } from "./figures.js";
 import { showModels } from "./models.js";
+import { openRecent, showRecent } from "./recent.js";
 import { admin, key, readiness } from "./service.js";
 import { at } from "./show.js";
 import { switchLanguage, text, translate } from "./texts.js";
@@ -41,7 +42,7 @@ async function showHealth() {
 const firstDay = () => new Date(Date.now() - (Number(at("days").value) - 1) * 86_400_000).toISOString().slice(0, 10);
 
 // Ask for all but the entries, and show it.
-async function refresh() {
+async function refresh(again = false) {
   await showHealth();
   try {
     const asked = { model: at("model").value, from: firstDay() };
@@ -54,6 +55,7 @@ async function refresh() {
       showFigures(told);
     }
     chooseFrom(await showModels(models, modeSet, failed));
+    await showRecent(again);
     problem("");
   } catch (error) {
     failed(error);
@@ -77,7 +79,7 @@ function chooseFrom(names) {
 
 async function showAll() {
   figures = null;
-  await Promise.all([refresh(), showEntries()]);
+  await Promise.all([refresh(true), showEntries()]);
 }
 
 function say() {
@@ -101,11 +103,12 @@ function useKey(event) {
 function open() {
   say();
   openEntries(failed);
+  openRecent(failed);
   at("model").addEventListener("change", () => {
     if (at("model").value) at("order").value = "hits";
     showAll();
   });
-  at("days").addEventListener("change", refresh);
+  at("days").addEventListener("change", () => refresh());
   at("language").addEventListener("click", () => {
     const model = at("model").value;
     switchLanguage();

@@ -25,6 +25,11 @@ const TEXTS = {
     mostHits: "Most hits first", search: "Search", question: "Question", answer: "Answer", created: "Kept", more: "More",
     delete: "Delete", deleteEntry: (id) => `Delete entry ${id}`, deleteTitle: "Delete this entry?",
     deleteHint: "It answers no more, and cannot be brought back.", keep: "Keep it",
+    recent: "Recently", nearMisses: "Near misses", at: "When", asked: "Asked", cached: "Cached question",
+    right: "Right", wrongButton: "Wrong", confidence: (share) => `confidence ${share}`,
+    wouldHave: (threshold) => `would have hit at ${threshold}`, refusedBy: (rule) => `refused by the rule ${rule}`,
+    notLogged: "The query log is off (MODELCACHE_QUERY_LOG).",
+    recorded: "noted", retired: "noted; the entry answers no more", unknown: "not noted: it was asked otherwise", gone: "the entry is gone",
     failed: (why) => `That failed: ${why}`,
   },
   zh: {
@@ -51,6 +56,11 @@ const TEXTS = {
     mostHits: "命中最多在前", search: "搜索", question: "问题", answer: "回答", created: "存入时间", more: "更多",
     delete: "删除", deleteEntry: (id) => `删除条目 ${id}`, deleteTitle: "删除此条目？",
     deleteHint: "它将不再作答，且无法恢复。", keep: "保留",
+    recent: "最近", nearMisses: "险些命中", at: "时间", asked: "所问", cached: "缓存的问题",
+    right: "正确", wrongButton: "错误", confidence: (share) => `置信度 ${share}`,
+    wouldHave: (threshold) => `阈值为 ${threshold} 时会命中`, refusedBy: (rule) => `被规则 ${rule} 拒绝`,
+    notLogged: "查询日志已关闭（MODELCACHE_QUERY_LOG）。",
+    recorded: "已记录", retired: "已记录，条目不再作答", unknown: "未记录：提问的条件不同", gone: "条目已不存在",
     failed: (why) => `操作失败：${why}`,
   },
 };
