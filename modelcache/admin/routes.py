@@ -13,6 +13,7 @@ from modelcache.access.gate import ADMIN, Caller, audit
 from modelcache.admin import entries, figures
 from modelcache.admin.models import models
 from modelcache.admin.recent import Recent, recent
+from modelcache.admin.shadow import Shadow, shadow
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
 from modelcache.manager.patience import one_request
@@ -37,6 +38,7 @@ class AdminRoutes(Blueprint):
             "/stats": self.get_stats,
             "/models": self.get_models,
             "/recent": self.get_recent,
+            "/shadow": self.get_shadow,
         }
         for path, handler in handlers.items():
             self.get(path)(handler)
@@ -59,6 +61,9 @@ class AdminRoutes(Blueprint):
 
     def get_recent(self) -> Response:
         return self._asked("recent", Recent.read, recent)
+
+    def get_shadow(self) -> Response:
+        return self._asked("shadow", Shadow.read, shadow)
 
     def _asked(
         self, what: str, read: Callable[[Fields], Any], work: Callable[..., entries.Reply]

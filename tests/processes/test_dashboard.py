@@ -188,6 +188,25 @@ def test_near_misses_say_at_what_threshold_they_would_have_hit(page: Page, servi
     assert complaints(page.browser) == []
 
 
+def test_the_curve_of_shadow_is_drawn_for_a_model(page: Page, service: RunningService) -> None:
+    page.wait_shown("Choose a model", "shadow-hint")
+    service.post({"type": "register", "scope": {"model": "m"}, "mode": "shadow"})
+    for text in ("12 eggs", "12 eggs" + NEAR, "far off"):
+        service.query(text, "m")
+    service.insert([("12 eggs" + NEAR, "a dozen")], "m")
+    address = f"{service.url}/admin/shadow"
+    wait_until(
+        lambda: service.http.get(address, params={"model": "m"}).json()["points"][0]["right"] == 1,
+        "the answers being compared",
+    )
+    page.choose("model", "m")
+    page.wait_shown("Of 3 queries", "shadow-hint")
+    page.wait(lambda: bool(page.texts("#chart-shadow canvas")), "the chart")
+    assert "English 0.9 and Chinese 0.9" in page.by_id("shadow-hint").text
+    take_picture(page.browser, "dashboard-shadow")
+    assert complaints(page.browser) == []
+
+
 def test_html_in_what_is_stored_stays_a_text(page: Page) -> None:
     assert any(HTML in row for row in page.texts("#entries tr"))
     assert page.browser.find_elements("css selector", "main img, main script") == []

@@ -12,6 +12,7 @@ from modelcache.access.keys import create_key
 from modelcache.admin.dashboard_routes import FOLDER
 from modelcache.app import get_service
 from modelcache.testing.hash_embedder import NEAR
+from modelcache.testing.waiting import wait_until
 from tests.conftest import AppFactory
 from tests.support.client import CacheClient, user
 
@@ -176,3 +177,35 @@ def test_without_a_log_that_is_told(make_app: AppFactory) -> None:
 )
 def test_a_parameter_that_is_wrong_is_named(app: Flask, fields: Json, field: str) -> None:
     assert asked(app, "/admin/recent", 400, **fields)["error"]["field"] == field
+
+
+def test_the_curve_tells_what_each_threshold_would_have_answered(make_app: AppFactory) -> None:
+    app = make_app(mode="shadow", similarity_threshold=0.93, answers_different=0.9)
+    client = CacheClient(app.test_client())
+    client.insert(("q", "a"))
+    for text, answer in (("q" + NEAR, "a"), ("q", "quite another"), ("unknown", "b")):
+        client.query(text)
+        client.insert((text, answer))
+
+    def compared() -> int:
+        lowest = asked(app, "/admin/shadow", model="m")["points"][0]
+        return int(lowest["right"] + lowest["wrong"])
+
+    wait_until(lambda: compared() == 3, "the answers being compared")
+    told = asked(app, "/admin/shadow", model="m")
+    assert (told["queries"], told["thresholds"]) == (3, {"en": 0.93, "zh": 0.93})
+    by_threshold = {point["threshold"]: point for point in told["points"]}
+    near, equal = by_threshold[0.95], by_threshold[None]
+    assert (near["hits"], near["right"], near["wrong"], near["wrong_rate"]) == (2, 1, 1, 0.5)
+    assert near["hit_rate"] == pytest.approx(2 / 3)
+    assert (equal["hits"], equal["wrong_rate"]) == (1, 1.0)
+    assert 0 < near["wrong_interval"][0] < 0.5 < near["wrong_interval"][1] < 1
+
+
+def test_a_curve_of_nothing_is_empty(app: Flask) -> None:
+    told = asked(app, "/admin/shadow", model="m")
+    assert told["queries"] == 0
+    assert {(point["hits"], point["hit_rate"], point["wrong_rate"]) for point in told["points"]} == {
+        (0, None, None)
+    }
+    assert asked(app, "/admin/shadow", 400)["error"]["field"] == "model"

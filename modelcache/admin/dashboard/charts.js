@@ -19,7 +19,7 @@ export function draw(into, { data, series, axes, x, scales, hooks }) {
     scales,
     hooks,
     axes: [
-      { ...lines, grid: { show: false }, values: x.ticks, space: x.space ?? 60 },
+      { ...lines, grid: { show: false }, values: x.ticks, space: x.space ?? 60, splits: x.splits },
       ...axes.map((axis) => ({ ...lines, size: 66, ...axis })),
     ],
     series: [

@@ -5,6 +5,7 @@ import { showFigures } from "./figures.js";
 import { showModels } from "./models.js";
 import { openRecent, showRecent } from "./recent.js";
 import { admin, key, readiness } from "./service.js";
+import { showShadow } from "./shadow.js";
 import { at } from "./show.js";
 import { switchLanguage, text, translate } from "./texts.js";
 
@@ -56,6 +57,7 @@ async function refresh(again = false) {
     }
     chooseFrom(await showModels(models, modeSet, failed));
     await showRecent(again);
+    await showShadow(again);
     problem("");
   } catch (error) {
     failed(error);
@@ -125,7 +127,10 @@ function open() {
     key.forget();
     showAll();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures && showFigures(figures));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    figures = null;
+    refresh(true);
+  });
   setInterval(() => document.visibilityState === "visible" && refresh(), EVERY_MS);
   showAll();
 }

@@ -52,7 +52,7 @@ function row(entry) {
     make("td", "text", make("div", "", entry.answer)),
     make("td", "", entry.model),
     make("td", "number", count(entry.hits)),
-    make("td", "", moment(entry.created)),
+    make("td", "when", moment(entry.created)),
     make("td", "actions", button),
   );
   shown.dataset.id = entry.id;

@@ -33,7 +33,7 @@ export async function showRecent(again = false) {
 }
 
 function row(one) {
-  const when = make("td", "", moment(one.at), make("div", "role", one.model), make("div", "role", milliseconds(one.milliseconds)));
+  const when = make("td", "when", moment(one.at), make("div", "role", one.model), make("div", "role", milliseconds(one.milliseconds)));
   const verdict = kind === "hits" ? judging(one) : make("td", "", nearness(one));
   return make("tr", "", when, dialogue(one.asked), dialogue(one.cached), make("td", "text", make("div", "", one.answer)), verdict);
 }

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,5 @@ def take_picture(browser: Chrome, name: str) -> None:
     """Keep a picture of the whole page, where a folder for them is named."""
     if folder := os.environ.get(SCREENSHOTS):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        height = browser.execute_script("return document.documentElement.scrollHeight")
-        browser.set_window_size(SIZE[0], max(SIZE[1], height + 150))
-        browser.save_screenshot(str(Path(folder) / f"{name}.png"))
-        browser.set_window_size(*SIZE)
+        shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        Path(folder, f"{name}.png").write_bytes(b64decode(shot["data"]))
