@@ -80,8 +80,13 @@ def read_fields(kind: type[Asked], fields: Mapping[str, Sequence[str]], lists: C
             {name: list(values) if name in lists else values[0] for name, values in fields.items()}
         )
     except ValidationError as exc:
-        problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise AskedError(str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")) from exc
+        raise asked_error(exc) from exc
+
+
+def asked_error(exc: ValidationError, whole: str = "") -> AskedError:
+    """Return what is wrong with the first field that is; ``whole`` is the name of all of them together."""
+    problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    return AskedError(str((*problem["loc"], whole)[0]), problem["msg"].removeprefix("Value error, "))
 
 
 class Listing(BaseModel):
@@ -135,12 +140,12 @@ def listed(cache: Cache, caller: Caller, asked: Listing) -> Reply:
 
 def got(cache: Cache, caller: Caller, id_: int) -> Reply:
     """Return one entry. Raises AbsentError."""
-    return 200, shown(_visible(cache, caller, id_))
+    return 200, shown(visible(cache, caller, id_))
 
 
 def deleted(cache: Cache, caller: Caller, id_: int) -> Reply:
     """Remove one entry; it answers no more. Raises AbsentError."""
-    entry = _visible(cache, caller, id_)
+    entry = visible(cache, caller, id_)
     if not cache.data_manager.delete(entry.model, [id_]):
         raise AbsentError("there is no such entry")
     return 204, None
@@ -166,7 +171,8 @@ def shown(entry: StoredEntry) -> dict[str, Any]:
     }
 
 
-def _visible(cache: Cache, caller: Caller, id_: int) -> StoredEntry:
+def visible(cache: Cache, caller: Caller, id_: int) -> StoredEntry:
+    """Return an entry that the caller may see. Raises AbsentError."""
     entry = cache.data_manager.scalars.entry(id_, time())
     if entry is None or not caller.may(ADMIN, entry.model):
         raise AbsentError("there is no such entry")

@@ -14,6 +14,7 @@ from modelcache.admin import entries, figures
 from modelcache.admin.models import models
 from modelcache.admin.recent import Recent, recent
 from modelcache.admin.shadow import Shadow, shadow
+from modelcache.admin.verdicts import judged
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
 from modelcache.manager.patience import one_request
@@ -43,6 +44,7 @@ class AdminRoutes(Blueprint):
         for path, handler in handlers.items():
             self.get(path)(handler)
         self.delete("/entries/<int:id_>")(self.delete_entry)
+        self.post("/entries/<int:id_>/feedback")(self.judge_entry)
 
     def list_entries(self) -> Response:
         return self._asked("entries.list", entries.Listing.read, entries.listed)
@@ -52,6 +54,10 @@ class AdminRoutes(Blueprint):
 
     def delete_entry(self, id_: int) -> Response:
         return self._answer("entries.delete", {"id": id_}, partial(entries.deleted, id_=id_))
+
+    def judge_entry(self, id_: int) -> Response:
+        body = request.get_data(cache=False)
+        return self._answer("entries.feedback", {"id": id_}, partial(judged, id_=id_, body=body))
 
     def get_stats(self) -> Response:
         return self._asked("stats", figures.Asked, figures.told)

@@ -202,7 +202,7 @@ def test_the_curve_of_shadow_is_drawn_for_a_model(page: Page, service: RunningSe
     page.choose("model", "m")
     page.wait_shown("Of 3 queries", "shadow-hint")
     page.wait(lambda: bool(page.texts("#chart-shadow canvas")), "the chart")
-    assert "English 0.9 and Chinese 0.9" in page.by_id("shadow-hint").text
+    assert "short question is 0.9." in page.by_id("shadow-hint").text
     take_picture(page.browser, "dashboard-shadow")
     assert complaints(page.browser) == []
 

@@ -15,6 +15,8 @@ from modelcache.testing.hash_embedder import NEAR
 from modelcache.testing.waiting import wait_until
 from tests.conftest import AppFactory
 from tests.support.client import CacheClient, user
+from tests.support.gateway_client import GatewayClient
+from tests.support.upstream import Upstream
 
 Json = dict[str, Any]
 SCRIPTS = sorted(path.name for path in FOLDER.glob("*.js"))
@@ -209,3 +211,55 @@ def test_a_curve_of_nothing_is_empty(app: Flask) -> None:
         (0, None, None)
     }
     assert asked(app, "/admin/shadow", 400)["error"]["field"] == "model"
+
+
+def judge(app: Flask, one: Json, correct: bool) -> str:
+    """Say of a recent hit whether it was right, as the page does."""
+    body = {"query": one["asked"], "correct": correct}
+    reply = app.test_client().post(f"/admin/entries/{one['entry_id']}/feedback", json=body)
+    assert reply.status_code == 200, reply.text
+    status: str = reply.get_json()["status"]
+    return status
+
+
+def test_a_verdict_on_a_hit_reaches_its_entry(app: Flask, client: CacheClient) -> None:
+    client.insert(("q", "a"), scope={"user": "anne"})
+    for text in ("q", "q" + NEAR):
+        assert client.query(text, scope={"user": "anne"})["cacheHit"]
+    near, exact = recently(app)
+    assert judge(app, exact, True) == "recorded"
+    assert judge(app, near, False) == "recorded"
+    assert client.query("q" + NEAR, scope={"user": "anne"})["veto"] == "feedback"
+    assert judge(app, exact, False) == "retired"
+    assert not client.query("q", scope={"user": "anne"})["cacheHit"]
+
+
+def test_a_verdict_on_a_hit_of_the_gateway_does_too(make_app: AppFactory) -> None:
+    with Upstream() as upstream:
+        app = make_app(upstream_url=upstream.url, lookup_deadline_ms=5000)
+        gateway = GatewayClient(app.test_client())
+        said = [gateway.said(text)[0] for text in ("q", "q" + NEAR, "q")]
+        assert said == ["miss", "hit", "hit"]
+        exact, near = recently(app)
+        assert judge(app, near, False) == "recorded"
+        assert gateway.said("q")[0] == "hit"
+        assert gateway.said("q" + NEAR)[0] == "miss"
+        assert judge(app, exact, False) == "retired"
+        assert app.test_client().get(f"/admin/entries/{exact['entry_id']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("x", "body"),
+        ('{"query": [], "correct": true}', "query"),
+        ('{"query": [{"role": "system", "content": "q"}], "correct": true}', "query"),
+        ('{"query": [{"role": "user", "content": "q"}], "correct": 1}', "correct"),
+    ],
+    ids=["no JSON", "empty", "system", "no boolean"],
+)
+def test_a_verdict_that_is_none_is_refused(app: Flask, client: CacheClient, body: str, field: str) -> None:
+    [id_] = client.insert(("q", "a"))["ids"]
+    reply = app.test_client().post(f"/admin/entries/{id_}/feedback", data=body)
+    assert (reply.status_code, reply.get_json()["error"]["field"]) == (400, field)
+    assert app.test_client().post("/admin/entries/999/feedback", data=body).status_code == 404

@@ -1,6 +1,6 @@
 // What was asked lately: hits with right and wrong buttons, or what an entry nearly answered.
 
-import { admin, tell } from "./service.js";
+import { admin, judge } from "./service.js";
 import { at, dialogue, make, milliseconds, moment } from "./show.js";
 import { text } from "./texts.js";
 
@@ -61,12 +61,11 @@ function judging(one) {
   return make("td", "actions", make("div", "role", confidence), ...buttons, make("div", "", said));
 }
 
-// Send the verdict with the entry's own scope, and return what became of it.
-async function judged({ entry_id: id, model, asked }, correct) {
+// Send the verdict, and return what became of it.
+async function judged({ entry_id: id, asked }, correct) {
   try {
-    const { scope } = await admin(`entries/${id}`);
-    const said = await tell({ type: "feedback", scope: { ...scope, model }, hit_id: id, query: asked, correct });
-    return text(said.response.status);
+    const { status } = await judge(id, { query: asked, correct });
+    return text(status);
   } catch (error) {
     return error.status === GONE ? text("gone") : text("failed", error.message);
   }

@@ -34,6 +34,9 @@ export const admin = (what, fields) => send("GET", `admin/${what}`, fields);
 
 export const removeEntry = (id) => send("DELETE", `admin/entries/${id}`);
 
+// Say whether an entry's answer was right for a question.
+export const judge = (id, said) => send("POST", `admin/entries/${id}/feedback`, null, said);
+
 // Send a request to the API of the cache itself.
 export const tell = (body) => send("POST", "modelcache", null, body);
 

@@ -21,9 +21,15 @@ export async function showShadow(again = false) {
 
 const fixed = (threshold) => String(Number(threshold.toFixed(3)));
 
+// Name the thresholds in use: by language where they differ.
+function named(thresholds) {
+  const all = Object.entries(thresholds);
+  if (new Set(all.map(([, value]) => value)).size === 1) return [[fixed(all[0][1]), all[0][1]]];
+  return all.map(([language, value]) => [`${text(`in_${language}`)} ${fixed(value)}`, value]);
+}
+
 function marks({ queries, thresholds }) {
-  const shares = Object.entries(thresholds).map(([language, value]) => `${text(`in_${language}`)} ${fixed(value)}`);
-  return text("shadowHint", count(queries), shares.join(text("and")));
+  return text("shadowHint", count(queries), named(thresholds).map(([name]) => name).join(text("and")));
 }
 
 // Where a threshold is between those that the curve has points for.
@@ -61,12 +67,12 @@ function curve({ points, thresholds }) {
     ],
     axes: [{ scale: "%", values: (_, values) => values.map((one) => `${one}%`) }],
     scales: { x: { time: false, range: (_, from, to) => [from - 0.3, to + 0.3] }, "%": { range: [0, 100] } },
-    hooks: { draw: [(chart) => Object.entries(thresholds).forEach((one, row) => mark(chart, points, one, row))] },
+    hooks: { draw: [(chart) => named(thresholds).forEach((one, row) => mark(chart, points, one, row))] },
   });
 }
 
-// Draw the threshold in use as a line with its language.
-function mark(chart, points, [language, threshold], row) {
+// Draw a threshold in use as a line with its name.
+function mark(chart, points, [name, threshold], row) {
   const { ctx, bbox } = chart;
   const x = Math.round(chart.valToPos(place(points, threshold), "x", true));
   const scale = devicePixelRatio;
@@ -79,6 +85,6 @@ function mark(chart, points, [language, threshold], row) {
   ctx.stroke();
   ctx.font = `${12 * scale}px sans-serif`;
   ctx.textAlign = "right";
-  ctx.fillText(`${text(`in_${language}`)} ${fixed(threshold)}`, x - 5 * scale, bbox.top + (14 + 15 * row) * scale);
+  ctx.fillText(name, x - 5 * scale, bbox.top + (14 + 15 * row) * scale);
   ctx.restore();
 }
