@@ -38,10 +38,13 @@ class Recent(BaseModel):
 
 
 def recent(cache: Cache, caller: Caller, asked: Recent) -> Reply:
-    """Return the latest of the logged queries, of the models that the caller may see."""
+    """Return the latest hits or, of the latest near misses, the nearest; of the models of the caller."""
     scalars = cache.data_manager.scalars
     key = model_key(asked.model) if asked.model else None
     lines = scalars.recent(key, MOST, hits=asked.kind == HITS)
+    if asked.kind == NEAR:
+        # The nearest first: most of what misses is far from everything.
+        lines.sort(key=lambda line: -(line.confidence or 0.0))
     seen = [line for line in lines if caller.may(ADMIN, line.model)][: asked.limit]
     entries = scalars.answers(list({line.entry_id: None for line in seen if line.entry_id is not None}))
     return 200, {

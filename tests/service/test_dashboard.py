@@ -151,6 +151,16 @@ def test_what_nearly_hit_is_told_with_its_confidence(make_app: AppFactory) -> No
     assert recently(app, kind="near") == []
 
 
+def test_the_nearest_misses_come_first(app: Flask, client: CacheClient) -> None:
+    client.insert(("q", "a"))
+    for text in ("unknown", "q" + NEAR, "far off"):
+        client.post({"type": "query", "scope": {"model": "m"}, "query": user(text), "threshold": 0.99})
+    near, *others = recently(app, kind="near")
+    assert near["asked"] == user("q" + NEAR)
+    assert all(one["confidence"] < near["confidence"] for one in others)
+    assert recently(app, kind="near", limit=1) == [near]
+
+
 def test_a_rule_that_refused_is_told(app: Flask, client: CacheClient) -> None:
     [id_] = client.insert(("12 eggs" + NEAR, "a"))["ids"]
     client.feedback(id_, "12 eggs", False)

@@ -62,5 +62,6 @@ def take_picture(browser: Chrome, name: str) -> None:
     """Keep a picture of the whole page, where a folder for them is named."""
     if folder := os.environ.get(SCREENSHOTS):
         Path(folder).mkdir(parents=True, exist_ok=True)
+        browser.execute_script("scrollTo(0, 0)")
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         Path(folder, f"{name}.png").write_bytes(b64decode(shot["data"]))
