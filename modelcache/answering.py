@@ -14,7 +14,7 @@ from modelcache.processor.canonical import canonical
 from modelcache.records.entry import NewAnswer
 from modelcache.records.event import BYPASS, ERROR, EXACT, HIT, MISS, SEMANTIC, Inserted, Queried
 from modelcache.records.found import Found
-from modelcache.records.log_line import LogLine
+from modelcache.records.log_line import VETOED, LogLine
 from modelcache.records.question import Question
 from modelcache.records.vectors import to_bytes
 from modelcache.spans import LOOK_UP
@@ -132,7 +132,7 @@ def log(
     """Leave the query's log line to the background, where there is a log."""
     if not cache.settings.query_log:
         return
-    code, description = 0, f"veto: {found.veto}" if found.veto else ""
+    code, description = 0, f"{VETOED}{found.veto}" if found.veto else ""
     if isinstance(error, ModelCacheError):
         code, description = error.code("query"), error.public
     elif error is not None:
@@ -150,6 +150,8 @@ def log(
             query=question.dialogue,
             hit_query="" if entry is None else entry.question,
             answer="" if entry is None else entry.answer,
+            entry_id=found.nearest_id if found.entry is None else found.entry.id,
+            confidence=found.likeness.confidence,
         )
     )
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, Unsupporte
 from modelcache.access_log import AccessLog
 from modelcache.adapter import adapter, reply
 from modelcache.adapter.packing import PACKINGS, unpacked
+from modelcache.admin import dashboard_routes as dashboard
 from modelcache.admin import routes as admin
 from modelcache.admin.statistics import Statistics
 from modelcache.core import Service
@@ -67,7 +68,8 @@ def create_app(
     app.extensions[EXTENSION] = service
 
     _add_routes(app, service)
-    app.register_blueprint(admin.blueprint(service))
+    app.register_blueprint(admin.AdminRoutes(service))
+    app.register_blueprint(dashboard.blueprint())
     if settings.statistics_days:
         statistics = Statistics(service)
         service.accompanied_by(statistics.open, statistics.close)

@@ -83,7 +83,12 @@ class Lookup:
         common = math.inf if unsure else threshold
         verdict, observations = self._decide(question, threshold, common, top_k or self._settings.top_k)
         if verdict.chosen is None:
-            return Found(likeness=_likeness_of(verdict.nearest), veto=verdict.veto)
+            nearest = verdict.nearest
+            return Found(
+                likeness=_likeness_of(nearest),
+                veto=verdict.veto,
+                nearest_id=None if nearest is None else nearest.candidate.entry.id,
+            )
         entry = verdict.chosen.candidate.entry
         return Found(
             entry,

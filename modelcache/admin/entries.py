@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -67,6 +67,28 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_CHARS), AfterValidator(
 Terms = Annotated[list[Name], Field(max_length=MAX_TERMS)]
 
 
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def read_fields(kind: type[Asked], fields: Mapping[str, Sequence[str]], lists: Collection[str] = ()) -> Asked:
+    """Read the query of an address; ``lists`` may be named several times. Raises AskedError."""
+    for name, values in fields.items():
+        if name not in lists and len(values) > 1:
+            raise AskedError(name, "expected once")
+    try:
+        return kind.model_validate(
+            {name: list(values) if name in lists else values[0] for name, values in fields.items()}
+        )
+    except ValidationError as exc:
+        raise asked_error(exc) from exc
+
+
+def asked_error(exc: ValidationError, whole: str = "") -> AskedError:
+    """Return what is wrong with the first field that is; ``whole`` is the name of all of them together."""
+    problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    return AskedError(str((*problem["loc"], whole)[0]), problem["msg"].removeprefix("Value error, "))
+
+
 class Listing(BaseModel):
     """Which entries are asked for."""
 
@@ -84,17 +106,7 @@ class Listing(BaseModel):
     @classmethod
     def read(cls, fields: Mapping[str, Sequence[str]]) -> "Listing":
         """Read the query of an address. Raises AskedError, which names the field."""
-        for name, values in fields.items():
-            if name not in LISTS and len(values) > 1:
-                raise AskedError(name, "expected once")
-        try:
-            asked = cls.model_validate(
-                {name: list(values) if name in LISTS else values[0] for name, values in fields.items()}
-            )
-        except ValidationError as exc:
-            problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-            message = problem["msg"].removeprefix("Value error, ")
-            raise AskedError(str(problem["loc"][0]), message) from exc
+        asked = read_fields(cls, fields, LISTS)
         if asked.model is None and (asked.tag or asked.source or asked.scope or asked.order == "hits"):
             raise AskedError("model", "expected with tag, source, scope and order=hits")
         return asked
@@ -128,12 +140,12 @@ def listed(cache: Cache, caller: Caller, asked: Listing) -> Reply:
 
 def got(cache: Cache, caller: Caller, id_: int) -> Reply:
     """Return one entry. Raises AbsentError."""
-    return 200, shown(_visible(cache, caller, id_))
+    return 200, shown(visible(cache, caller, id_))
 
 
 def deleted(cache: Cache, caller: Caller, id_: int) -> Reply:
     """Remove one entry; it answers no more. Raises AbsentError."""
-    entry = _visible(cache, caller, id_)
+    entry = visible(cache, caller, id_)
     if not cache.data_manager.delete(entry.model, [id_]):
         raise AbsentError("there is no such entry")
     return 204, None
@@ -159,7 +171,8 @@ def shown(entry: StoredEntry) -> dict[str, Any]:
     }
 
 
-def _visible(cache: Cache, caller: Caller, id_: int) -> StoredEntry:
+def visible(cache: Cache, caller: Caller, id_: int) -> StoredEntry:
+    """Return an entry that the caller may see. Raises AbsentError."""
     entry = cache.data_manager.scalars.entry(id_, time())
     if entry is None or not caller.may(ADMIN, entry.model):
         raise AbsentError("there is no such entry")

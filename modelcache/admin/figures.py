@@ -55,6 +55,11 @@ class Asked:
         if not 0 <= self.last - self.first < MOST_DAYS:
             raise AskedError("from", f"expected a day up to {MOST_DAYS - 1} before `to`")
 
+    @property
+    def audited(self) -> Figures:
+        """What an audit wants to know."""
+        return {"model": self.model} if self.model else {}
+
 
 def told(cache: Cache, caller: Caller, asked: Asked) -> Reply:
     """Return the figures of the models that the caller may see: all together, by day, and by model."""

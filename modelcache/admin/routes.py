@@ -11,6 +11,10 @@ from flask import Blueprint, Response, request
 
 from modelcache.access.gate import ADMIN, Caller, audit
 from modelcache.admin import entries, figures
+from modelcache.admin.models import models
+from modelcache.admin.recent import Recent, recent
+from modelcache.admin.shadow import Shadow, shadow
+from modelcache.admin.verdicts import judged
 from modelcache.core import Cache, Service
 from modelcache.errors import UNEXPECTED_DESC, ModelCacheError, RequestError, UnavailableError
 from modelcache.manager.patience import one_request
@@ -20,19 +24,71 @@ logger = logging.getLogger(__name__)
 PREFIX = "/admin/"
 JSON = "application/json; charset=utf-8"
 Work = Callable[[Cache, Caller], entries.Reply]
+Fields = dict[str, list[str]]
 
 
-def blueprint(service: Service) -> Blueprint:
-    """Return the routes of a service."""
-    routes = Blueprint("admin", __name__, url_prefix=PREFIX.rstrip("/"))
+class AdminRoutes(Blueprint):
+    """The routes of a service."""
 
-    def answer(what: str, named: Mapping[str, Any], work: Work, model: str = "") -> Response:
+    def __init__(self, service: Service) -> None:
+        super().__init__("admin", __name__, url_prefix=PREFIX.rstrip("/"))
+        self._service = service
+        handlers: dict[str, Callable[..., Response]] = {
+            "/entries": self.list_entries,
+            "/entries/<int:id_>": self.get_entry,
+            "/stats": self.get_stats,
+            "/models": self.get_models,
+            "/recent": self.get_recent,
+            "/shadow": self.get_shadow,
+        }
+        for path, handler in handlers.items():
+            self.get(path)(handler)
+        self.delete("/entries/<int:id_>")(self.delete_entry)
+        self.post("/entries/<int:id_>/feedback")(self.judge_entry)
+
+    def list_entries(self) -> Response:
+        return self._asked("entries.list", entries.Listing.read, entries.listed)
+
+    def get_entry(self, id_: int) -> Response:
+        return self._answer("entries.get", {"id": id_}, partial(entries.got, id_=id_))
+
+    def delete_entry(self, id_: int) -> Response:
+        return self._answer("entries.delete", {"id": id_}, partial(entries.deleted, id_=id_))
+
+    def judge_entry(self, id_: int) -> Response:
+        body = request.get_data(cache=False)
+        return self._answer("entries.feedback", {"id": id_}, partial(judged, id_=id_, body=body))
+
+    def get_stats(self) -> Response:
+        return self._asked("stats", figures.Asked, figures.told)
+
+    def get_models(self) -> Response:
+        return self._answer("models", {}, models)
+
+    def get_recent(self) -> Response:
+        return self._asked("recent", Recent.read, recent)
+
+    def get_shadow(self) -> Response:
+        return self._asked("shadow", Shadow.read, shadow)
+
+    def _asked(
+        self, what: str, read: Callable[[Fields], Any], work: Callable[..., entries.Reply]
+    ) -> Response:
+        """Read the query of the address, and do the work for it."""
+        try:
+            asked = read(dict(request.args.lists()))
+        except entries.AskedError as exc:
+            # Who may not ask is told that, and not what would be right.
+            return self._answer(what, {}, _raising(exc))
+        return self._answer(what, asked.audited, partial(work, asked=asked), asked.model or "")
+
+    def _answer(self, what: str, named: Mapping[str, Any], work: Work, model: str = "") -> Response:
         """Do the work for a caller who is an admin, of the model where it is of one; nothing is raised."""
         try:
-            caller = service.gate.admit(request.headers.get("Authorization", ""))
+            caller = self._service.gate.admit(request.headers.get("Authorization", ""))
             caller.permit(ADMIN, model)
             with one_request():
-                status, body = work(service.cache, caller)
+                status, body = work(self._service.cache, caller)
             audit.info("%s by %r: %s", what, caller.name, json.dumps(named, ensure_ascii=False))
         except ModelCacheError as exc:
             return _refused(exc)
@@ -40,34 +96,6 @@ def blueprint(service: Service) -> Blueprint:
             logger.exception("a request failed unexpectedly")
             return error(500, UNEXPECTED_DESC)
         return Response(b"" if body is None else orjson.dumps(body), status, content_type=JSON)
-
-    @routes.get("/entries")
-    def list_entries() -> Response:
-        try:
-            asked = entries.Listing.read(dict(request.args.lists()))
-        except entries.AskedError as exc:
-            # Who may not ask is told that, and not what would be right.
-            return answer("entries.list", {}, _raising(exc))
-        return answer("entries.list", asked.audited, partial(entries.listed, asked=asked), asked.model or "")
-
-    @routes.get("/stats")
-    def get_stats() -> Response:
-        try:
-            asked = figures.Asked(dict(request.args.lists()))
-        except entries.AskedError as exc:
-            return answer("stats", {}, _raising(exc))
-        named = {"model": asked.model} if asked.model else {}
-        return answer("stats", named, partial(figures.told, asked=asked), asked.model)
-
-    @routes.get("/entries/<int:id_>")
-    def get_entry(id_: int) -> Response:
-        return answer("entries.get", {"id": id_}, partial(entries.got, id_=id_))
-
-    @routes.delete("/entries/<int:id_>")
-    def delete_entry(id_: int) -> Response:
-        return answer("entries.delete", {"id": id_}, partial(entries.deleted, id_=id_))
-
-    return routes
 
 
 def error(

@@ -1,6 +1,7 @@
 """What each threshold would have answered, by what a model's queries and inserts showed in shadow."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from modelcache.learning.verified import wilson_95
 from modelcache.records.observation import Tally
@@ -20,6 +21,39 @@ def bucket_of(score: float, *, exact: bool) -> int:
     return EXACT if exact else int(min(max(score, 0.0), 1.0) * SCORES)
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one threshold would have answered."""
+
+    threshold: int
+    """In thousandths; EXACT for equal questions alone."""
+    hits: int
+    right: int
+    wrong: int
+    unclear: int
+
+    @property
+    def compared(self) -> int:
+        """How many of the hits were clearly right or wrong."""
+        return self.right + self.wrong
+
+    @property
+    def wrong_interval(self) -> tuple[float, float]:
+        """Wilson's, of the share of wrong ones among these."""
+        return wilson_95(self.wrong, self.compared)
+
+
+def queries_in(tallies: Sequence[Tally]) -> int:
+    """Return how many queries were counted."""
+    return _count(tallies, ASKED, NO_ENTRY)
+
+
+def curve(tallies: Sequence[Tally]) -> list[Point]:
+    """Return a point for each of THRESHOLDS."""
+    outcomes = (ASKED, RIGHT, WRONG, UNCLEAR)
+    return [Point(one, *(_count(tallies, outcome, one) for outcome in outcomes)) for one in THRESHOLDS]
+
+
 def shadow_report(tallies: Sequence[Tally]) -> str:
     """Return a Markdown table, one row a threshold.
 
@@ -27,17 +61,13 @@ def shadow_report(tallies: Sequence[Tally]) -> str:
     inserted and was clearly the same or another; the interval is Wilson's.
     """
     lines = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
-    queries = _count(tallies, ASKED, NO_ENTRY)
-    for threshold in THRESHOLDS:
-        hits, right, wrong, unclear = (
-            _count(tallies, outcome, threshold) for outcome in (ASKED, RIGHT, WRONG, UNCLEAR)
-        )
-        compared = right + wrong
-        low, high = wilson_95(wrong, compared)
+    queries = queries_in(tallies)
+    for point in curve(tallies):
+        low, high = point.wrong_interval
         lines.append(
-            f"| {'equal question' if threshold == EXACT else threshold / SCORES} "
-            f"| {_percent(hits, queries)} | {hits} | {compared} | {unclear} "
-            f"| {_percent(wrong, compared)} | {low:.1%} to {high:.1%} |"
+            f"| {'equal question' if point.threshold == EXACT else point.threshold / SCORES} "
+            f"| {_percent(point.hits, queries)} | {point.hits} | {point.compared} | {point.unclear} "
+            f"| {_percent(point.wrong, point.compared)} | {low:.1%} to {high:.1%} |"
         )
     return "\n".join([f"{queries} queries", "", *lines])
 

@@ -34,6 +34,8 @@ class Found:
     """Of the entry or, where there is none, of the nearest one."""
     veto: str = ""
     """The rule that refused the nearest entry which would or might have answered; "" if none did."""
+    nearest_id: int | None = None
+    """Of the nearest entry, where none answers."""
     skipped: str = ""
     """Why nothing was looked for, in a word; "" if it was."""
     observations: tuple[Observation, ...] = ()

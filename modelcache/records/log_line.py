@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+VETOED = "veto: "
+"""Before the rule that refused the nearest entry, in ``error_desc``."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
@@ -17,3 +20,7 @@ class LogLine:
     query: str
     hit_query: str
     answer: str
+    entry_id: int | None = None
+    """Of the entry that answered, or of the nearest one; None where nothing was compared."""
+    confidence: float | None = None
+    """In that entry, 0..1."""

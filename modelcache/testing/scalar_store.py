@@ -1,6 +1,7 @@
 """What every scalar store must do; a backend's tests subclass this and provide ``store``."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,17 @@ class ScalarStoreContract(ObservationStoreContract, RemovalStoreContract):
         assert store.logged(model_key("m"), 10) == ["two", "one"]
         assert store.logged(model_key("m"), 1) == ["two"]
         assert store.logged(model_key("absent"), 10) == []
+
+    def test_the_log_tells_which_queries_hit_and_which_nearly_did(self, store: ScalarStore) -> None:
+        hit = replace(line("m", query="hit"), entry_id=7, confidence=1.0)
+        near = replace(hit, query="near", cache_hit=False, error_desc="veto: numbers", confidence=0.75)
+        far = replace(hit, query="far", cache_hit=False, entry_id=None, confidence=None)
+        store.write_log([hit, near, far, replace(hit, query="other", model="n", model_key=model_key("n"))])
+        assert store.recent(model_key("m"), 10, hits=True) == [hit]
+        assert store.recent(model_key("m"), 10, hits=False) == [near]
+        assert [one.query for one in store.recent(None, 10, hits=True)] == ["other", "hit"]
+        assert [one.query for one in store.recent(None, 1, hits=True)] == ["other"]
+        assert store.recent(model_key("absent"), 10, hits=True) == []
 
     def test_an_expired_row_never_answers(self, store: ScalarStore) -> None:
         [id_] = put(store, answer("q", expires_at=NOW + 10))

@@ -277,6 +277,7 @@ class MySQLStoreContract(ScalarStoreContract):
         if not interrupted:
             for added in ("COLUMN metadata", "COLUMN scope", "KEY idx_answer_page", "KEY idx_answer_age"):
                 server.execute(f"ALTER TABLE modelcache_llm_answer DROP {added}", database=database)
+            server.execute("ALTER TABLE modelcache_query_log DROP COLUMN confidence", database=database)
         server.execute("UPDATE modelcache_schema SET version = 1", database=database)
         store = make(database)
         store.open()

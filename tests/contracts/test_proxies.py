@@ -39,7 +39,17 @@ NOTHING_TO_REMEMBER = {
     *("probe", "keep_probe", "envelope", "release_lease", "trim_leases"),
     *("observations", "model_observations", "keep_lookups", "take_lookups", "trim_lookups"),
     *("add_day_counts", "day_counts", "trim_day_counts"),
-    *("add_tallies", "tallies", "set_policy", "policies", "take_lease", "write_log", "logged", "trim_log"),
+    *(
+        "add_tallies",
+        "tallies",
+        "set_policy",
+        "policies",
+        "take_lease",
+        "write_log",
+        "logged",
+        "recent",
+        "trim_log",
+    ),
 }
 
 

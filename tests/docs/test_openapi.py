@@ -229,6 +229,22 @@ def test_the_replies_of_gptcaches_routes(
         assert statuses | {one.status(route, body)} == documented(route), route
 
 
+@pytest.mark.parametrize("route", ["/admin/models", "/admin/recent", "/admin/shadow"])
+def test_what_the_dashboard_asks_for(make_app: AppFactory, tmp_path: Path, route: str) -> None:
+    app = make_app()
+    one = Checked(app)
+    for kind in ("insert", "query", "query"):
+        one.call("/modelcache", VALID[kind])
+    get_service(app).cache.writer.flush()
+    wrong, idle, busy = limited(tmp_path, make_app, {})
+    path = f"{route}?model=m" if route == "/admin/shadow" else route
+    seen = {caller.status(path, method="GET") for caller in (one, wrong, idle, busy, busy)}
+    if "400" in documented(route, "get"):
+        seen.add(one.status(f"{route}?limit=x", method="GET"))
+    get_service(app).close()
+    assert seen | {one.status(path, method="GET")} == documented(route, "get")
+
+
 def test_a_reply_that_is_not_as_the_document_says_is_noticed(
     make_app: AppFactory, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from modelcache.manager.scalar_data.log_store import LogStore
 from modelcache.records.day_count import DayCount
 from modelcache.records.entry import CachedAnswer, EntryPage, EntrySearch, NewAnswer, StoredEntry
-from modelcache.records.log_line import LogLine
 from modelcache.records.observation import ModelPolicy, Observation, PendingLookup, Tally
 from modelcache.records.removal import Unremoved
 from modelcache.settings import Settings
@@ -321,22 +321,6 @@ class PolicyStore(ABC):
     @abstractmethod
     def trim_leases(self, before: float) -> int:
         """Forget the leases that ended before this time (epoch seconds) and return how many."""
-
-
-class LogStore(ABC):
-    """The log of queries."""
-
-    @abstractmethod
-    def write_log(self, lines: Sequence[LogLine]) -> None:
-        """Append to the query log; not to be repeated."""
-
-    @abstractmethod
-    def logged(self, model_key: str, limit: int) -> list[str]:
-        """Return what a model was asked, as spliced dialogues cut as the log cuts them, the newest first."""
-
-    @abstractmethod
-    def trim_log(self, before: float) -> int:
-        """Delete the log rows older than ``before`` (epoch seconds) and return how many."""
 
 
 class StatisticsStore(ABC):

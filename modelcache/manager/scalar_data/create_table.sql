@@ -78,6 +78,7 @@ CREATE TABLE IF NOT EXISTS modelcache_envelope (
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
 -- One row for each query, written in the background; cut at 10,000 characters a text.
+-- entry_id, confidence (0..1): of the entry that answered or, where none did, of the nearest one.
 CREATE TABLE IF NOT EXISTS modelcache_query_log (
     id BIGINT NOT NULL AUTO_INCREMENT,
     gmt_create DATETIME NOT NULL,
@@ -91,6 +92,8 @@ CREATE TABLE IF NOT EXISTS modelcache_query_log (
     query MEDIUMTEXT NOT NULL,
     hit_query MEDIUMTEXT NOT NULL,
     answer MEDIUMTEXT NOT NULL,
+    entry_id BIGINT,
+    confidence DOUBLE,
     PRIMARY KEY (id),
     KEY idx_log_model (model_key),
     KEY idx_log_create (gmt_create)
@@ -178,4 +181,4 @@ CREATE TABLE IF NOT EXISTS modelcache_day_count (
     PRIMARY KEY (day, model_key, name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT INTO modelcache_schema (version) VALUES (4);
+INSERT INTO modelcache_schema (version) VALUES (5);

@@ -10,7 +10,7 @@ from modelcache.errors import ConfigError
 from modelcache.manager.scalar_data.sql import Cursor
 
 SCHEMA_FILE = "create_table.sql"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # For each later version, the tables that it added, or what else brings the version before to it.
 ADDED_TABLES: dict[int, tuple[str, ...]] = {
     2: ("modelcache_observation", "modelcache_lookup", "modelcache_policy", "modelcache_tally"),
@@ -24,6 +24,10 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE modelcache_llm_answer ADD KEY idx_answer_page (model_key, is_deleted, id)",
         "ALTER TABLE modelcache_llm_answer ADD KEY idx_answer_age (model_key, is_deleted, gmt_create)",
         "ALTER TABLE modelcache_llm_answer ADD KEY idx_answer_hits (model_key, is_deleted, hit_count, id)",
+    ),
+    5: (
+        "ALTER TABLE modelcache_query_log ADD COLUMN entry_id BIGINT",
+        "ALTER TABLE modelcache_query_log ADD COLUMN confidence DOUBLE",
     ),
 }
 ADDED_ALREADY = frozenset({ER.DUP_FIELDNAME, ER.DUP_KEYNAME})

@@ -199,6 +199,9 @@ class ScalarStoreProxy(ScalarStore):
     def logged(self, model_key: str, limit: int) -> list[str]:
         return self.through(self.proxied.logged, model_key, limit)
 
+    def recent(self, model_key: str | None, limit: int, *, hits: bool) -> list[LogLine]:
+        return self.through(self.proxied.recent, model_key, limit, hits=hits)
+
     def trim_log(self, before: float) -> int:
         return self.through(self.proxied.trim_log, before)
 

@@ -119,6 +119,12 @@ def sql_time(seconds: float) -> str:
     return _sql_second(int(seconds))
 
 
+def epoch(told: str | datetime) -> float:
+    """Read a UTC DATETIME, which SQLite keeps as text."""
+    moment = datetime.fromisoformat(told) if isinstance(told, str) else told
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
 @lru_cache(maxsize=64)
 def _sql_second(seconds: int) -> str:
     # Most rows written at a time are of a few seconds.

@@ -1,11 +1,10 @@
 """Whole entries, page by page, with all that goes with their rows."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from modelcache.manager.scalar_data.base import MAX_ID, EntryStore
-from modelcache.manager.scalar_data.sql import ID_CHUNK, Cursor, SqlDatabase, chunks, marks, repeated
+from modelcache.manager.scalar_data.sql import ID_CHUNK, Cursor, SqlDatabase, chunks, epoch, marks, repeated
 from modelcache.manager.scalar_data.sql_removals import ID_AND_LIVE, LIVE
 from modelcache.records.entry import EntryPage, EntrySearch, Place, StoredEntry
 from modelcache.records.removal import scope_key, source_key, tag_key
@@ -169,15 +168,9 @@ def _read(cursor: Cursor, where: str, bound: Sequence[Any]) -> list[StoredEntry]
         envelopes.update(cursor.fetchall())
     beside = [
         (
-            *(_epoch(row[-2]), row[-1], tuple(tags.get(row[0], ())), tuple(keys.get(row[0], ()))),
+            *(epoch(row[-2]), row[-1], tuple(tags.get(row[0], ())), tuple(keys.get(row[0], ()))),
             *(envelopes.get(row[0], ""), tuple(sources.get(row[0], ()))),
         )
         for row in rows
     ]
     return [StoredEntry(*(*row[:-2], *more)) for row, more in zip(rows, beside, strict=True)]
-
-
-def _epoch(told: str | datetime) -> float:
-    """Read a UTC DATETIME, which SQLite keeps as text."""
-    moment = datetime.fromisoformat(told) if isinstance(told, str) else told
-    return moment.replace(tzinfo=UTC).timestamp()

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from time import time
 from typing import Any
 
-from modelcache.manager.scalar_data.base import LogStore
+from modelcache.manager.scalar_data.log_store import LogStore
 from modelcache.manager.scalar_data.sql import (
     ROW_CHUNK,
     Cursor,
     SqlDatabase,
     chunks,
+    epoch,
     marks,
     repeated,
     repeated_unless_done,
@@ -20,8 +21,10 @@ from modelcache.records.log_line import LogLine
 LOG_TEXT_CHARS = 10_000
 LOG_COLUMNS = (
     "gmt_create, gmt_modified, error_code, error_desc, cache_hit, delta_time, model, model_key, "
-    "query, hit_query, answer"
+    "query, hit_query, answer, entry_id, confidence"
 )
+# Of the latest queries so many are looked at for those that hit, or nearly did.
+RECENT_ROWS = 2000
 
 
 class SqlLog(SqlDatabase, LogStore):
@@ -33,7 +36,7 @@ class SqlLog(SqlDatabase, LogStore):
         with self.writing() as cursor:
             for chunk in chunks(lines, ROW_CHUNK):
                 # One statement, not executemany: SQLite's driver gives the interpreter away at each row.
-                values = ", ".join([f"({marks(range(11))})"] * len(chunk))
+                values = ", ".join([f"({marks(range(13))})"] * len(chunk))
                 cursor.execute(
                     f"INSERT INTO modelcache_query_log ({LOG_COLUMNS}) VALUES {values}",
                     [value for line in chunk for value in _log_row(line, now)],
@@ -47,6 +50,29 @@ class SqlLog(SqlDatabase, LogStore):
                 (model_key, limit),
             )
             return [row[0] for row in cursor.fetchall()]
+
+    @repeated
+    def recent(self, model_key: str | None, limit: int, *, hits: bool) -> list[LogLine]:
+        of_model, bound = ("", []) if model_key is None else ("WHERE model_key = ? ", [model_key])
+        with self.reading() as cursor:
+            # Chosen first, so that the texts of the others are not read.
+            cursor.execute(
+                "SELECT id, cache_hit, entry_id, confidence FROM modelcache_query_log "
+                f"{of_model}ORDER BY id DESC LIMIT {RECENT_ROWS}",
+                bound,
+            )
+            ids = [
+                row[0]
+                for row in cursor.fetchall()
+                if (row[1] if hits else not row[1] and None not in (row[2], row[3]))
+            ][:limit]
+            if not ids:
+                return []
+            cursor.execute(
+                f"SELECT {LOG_COLUMNS} FROM modelcache_query_log WHERE id IN ({marks(ids)}) ORDER BY id DESC",
+                ids,
+            )
+            return [_log_line(row) for row in cursor.fetchall()]
 
     @repeated
     def trim_log(self, before: float) -> int:
@@ -64,4 +90,11 @@ def _log_row(line: LogLine, now: float) -> tuple[Any, ...]:
         *(sql_time(line.created_at), sql_time(now), line.error_code, line.error_desc),
         *(int(line.cache_hit), line.delta_time, line.model, line.model_key),
         *(text[:LOG_TEXT_CHARS] for text in (line.query, line.hit_query, line.answer)),
+        *(line.entry_id, line.confidence),
     )
+
+
+def _log_line(row: Sequence[Any]) -> LogLine:
+    """Read the values of LOG_COLUMNS."""
+    created, _, code, description, is_hit, *rest = row
+    return LogLine(epoch(created), code, description, bool(is_hit), *rest)

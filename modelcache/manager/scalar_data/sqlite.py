@@ -189,6 +189,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE modelcache_query_log ADD COLUMN entry_id INTEGER",
+        "ALTER TABLE modelcache_query_log ADD COLUMN confidence REAL",
+    ),
 )
 
 
