@@ -82,7 +82,7 @@ def test_the_example_in_bash_runs(service: RunningService, upstream: Upstream, t
 def test_every_example_is_run_here_or_elsewhere() -> None:
     assert {path.name for path in EXAMPLES} == {*EXPECTED, *ELSEWHERE, "gateway_curl.sh"}
     for example, test in ELSEWHERE.items():
-        assert example in (ROOT / "tests" / test).read_text(encoding="utf-8")
+        assert example in (ROOT / "tests" / "processes" / test).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES)

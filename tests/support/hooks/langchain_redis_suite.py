@@ -1,6 +1,6 @@
 """LangChain's own tests of ``LangCacheSemanticCache``, and some more.
 
-tests/test_langchain_redis.py runs them. ``MODELCACHE_URL`` says where the service is.
+tests/processes/test_langchain_redis.py runs them. ``MODELCACHE_URL`` says where the service is.
 """
 
 import os

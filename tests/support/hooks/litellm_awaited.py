@@ -1,4 +1,4 @@
-"""Answer each line by ``litellm.acompletion``, without a proxy; tests/test_litellm.py runs it."""
+"""Answer each line by ``litellm.acompletion``, without a proxy; tests/processes/test_litellm.py runs it."""
 
 import asyncio
 import os

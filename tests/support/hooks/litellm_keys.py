@@ -1,4 +1,4 @@
-"""Takes any key in LiteLLM's proxy; tests/test_litellm.py names it as ``custom_auth``."""
+"""Takes any key in LiteLLM's proxy; tests/processes/test_litellm.py names it as ``custom_auth``."""
 
 from fastapi import Request
 from litellm.proxy._types import UserAPIKeyAuth
