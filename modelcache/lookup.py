@@ -167,7 +167,7 @@ class Lookup:
         worth = max(1, judge.worth_judging(question, candidates, threshold))
         judged: list[Judged] = []
         for count in (1, worth) if worth > 1 and judge.nearest_decides(question) else (worth,):
-            judged = judge.judge(question, candidates[:count], judged)
+            judged = judge.judge(question, candidates[:count], judged, threshold)
             found, observations = self._observed(question, judged, embedding, common)
             verdict = judge.choose(question, found, threshold)
             if verdict.chosen is not None:

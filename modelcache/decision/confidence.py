@@ -43,6 +43,10 @@ class LanguageModel:
         """Return the probability that one answer serves both, by what the reader adds and by the cosine."""
         return _share(self._read * min(read, self._ceiling) + self._cosine * cosine + self._base)
 
+    def most(self, cosine: float) -> float:
+        """Return the confidence that no pair of this cosine exceeds, whatever the reader says."""
+        return self.confidence(self._ceiling, cosine)
+
     def unread(self, cosine: float) -> float:
         """Return the same where the pair is not read, by the cosine alone."""
         return _share(self._unread_cosine * cosine + self._unread_base)
@@ -82,10 +86,12 @@ class Confidence:
         if not self._shared:
             self._embedder.close()
 
-    def rate(self, asked: str, cached: str, similarity: float | None) -> float:
+    def rate(self, asked: str, cached: str, similarity: float | None, at_least: float = 0.0) -> float:
         """Return the confidence of a pair, 0..1: 0 where it is too long to be read, 1 for equal texts.
 
-        ``similarity`` is the cosine by which the pair was found, None where it was not searched for.
+        ``similarity`` is the cosine by which the pair was found, None where it was not searched for. A pair
+        that cannot reach ``at_least``, whatever the reader says, is rated 0: reading takes longer than all
+        else.
         """
         if asked == cached:
             return 1.0
@@ -96,6 +102,8 @@ class Confidence:
             # A long text that both hand on makes any two instructions look alike.
             (asked, cached), similarity = parts, None
         known = similarity if self._shared else None
+        if known is not None and self._model(asked).most(known) < at_least:
+            return 0.0
         short = max(len(asked), len(cached)) <= REMEMBERED_CHARS
         read, cosine = (self._remembered if short else self._look)(asked, cached, known)
         return self.weigh(asked, read, cosine)

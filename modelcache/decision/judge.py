@@ -20,6 +20,9 @@ RERANK = "rerank"
 # pairs; the few questions that are asked next here are less like each other.
 SAME_CONVERSATION = 3.0
 
+# Nobody wants to know more of a pair than that its confidence is under this, unless the threshold is lower.
+FAR = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -100,14 +103,19 @@ class Judge:
         return near[-1] if near else 0
 
     def judge(
-        self, question: Question, candidates: Sequence[Candidate], known: Sequence[Judged] = ()
+        self,
+        question: Question,
+        candidates: Sequence[Candidate],
+        known: Sequence[Judged] = (),
+        threshold: float = 0.0,
     ) -> list[Judged]:
         """Return the candidates in their order, the most alike first.
 
-        With a confidence, only the first few that no rule refuses are read; those behind are left out.
-        ``known`` are the first of them, judged before.
+        With a confidence, only the first few that no rule refuses are read; those behind are left out, and
+        what is too far for any threshold in use is not read. ``known`` are the first of them, judged before.
         """
         found = list(known)
+        at_least = min(FAR, _eased(question, threshold))
         unread = self._read_candidates - sum(not one.veto for one in known)
         for candidate in candidates[len(known) :]:
             texts = _compared(question, candidate)
@@ -121,7 +129,7 @@ class Judge:
                 share = self._confidence.unread(texts[0], candidate.similarity)
             elif unread:
                 unread -= 1
-                share = self._confidence.rate(*texts, candidate.similarity)
+                share = self._confidence.rate(*texts, candidate.similarity, at_least)
                 if candidate.context_similarities:
                     share = odds_times(SAME_CONVERSATION, share)
             else:
@@ -169,8 +177,12 @@ class Judge:
         """Return the cosine under which hardly any candidate reaches the threshold."""
         if self._confidence is None:
             return -1.0
-        eased = odds_times(1 / SAME_CONVERSATION, threshold) if question.in_conversation else threshold
-        return self._confidence.least(question.text, eased)
+        return self._confidence.least(question.text, _eased(question, threshold))
+
+
+def _eased(question: Question, threshold: float) -> float:
+    """Return the confidence by two texts alone that reaches the threshold."""
+    return odds_times(1 / SAME_CONVERSATION, threshold) if question.in_conversation else threshold
 
 
 def _compared(question: Question, candidate: Candidate) -> tuple[str, str]:

@@ -84,6 +84,35 @@ def test_likeness_never_speaks_against_a_pair(
     assert model.least(0.0) <= model.least(0.5) <= model.least(1.0)
 
 
+@given(log_odds=st.floats(-30, 30), cosine=st.floats(-1, 1), ceiling=st.floats(0, 10))
+def test_no_pair_is_rated_over_the_most_that_its_cosine_allows(
+    log_odds: float, cosine: float, ceiling: float
+) -> None:
+    model = LanguageModel(tables(ceiling=ceiling))
+    assert model.confidence(log_odds, cosine) <= model.most(cosine)
+
+
+def test_what_cannot_be_near_is_not_read(e5: E5Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    confidence = open_confidence(make_settings({}), e5)
+    assert confidence is not None
+    read: list[str] = []
+    reader = confidence._reader
+    log_odds = reader.log_odds
+
+    def seen(asked: str, cached: str) -> float | None:
+        read.append(asked)
+        return log_odds(asked, cached)
+
+    monkeypatch.setattr(reader, "log_odds", seen)
+    asked, cached = "How do I reset my password?", "What is the weather like in Paris?"
+    assert confidence.rate(asked, cached, 0.75, 0.1) == 0.0
+    assert read == []
+    assert 0 < confidence.rate(asked, cached, 0.75) < 0.1
+    assert confidence.rate(asked, "How can I reset my password?", 0.97, 0.1) > 0.1
+    assert len(read) == 2
+    confidence.close()
+
+
 @pytest.mark.parametrize("changes", [{"read": -0.1}, {"cosine": -0.1}, {"unread": [-1.0, 0.0]}])
 def test_a_weight_by_which_likeness_speaks_against_a_pair_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="negative"):

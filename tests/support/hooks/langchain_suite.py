@@ -1,4 +1,4 @@
-"""LangChain's own tests of a cache, and some more; tests/processes/test_langchain.py runs them in another environment.
+"""LangChain's own tests of a cache, and some more; tests/processes/test_langchain.py runs them elsewhere.
 
 ``MODELCACHE_URL`` says where the service is.
 """
