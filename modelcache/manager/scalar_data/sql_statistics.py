@@ -26,12 +26,12 @@ class SqlStatistics(SqlDatabase, StatisticsStore):
 
     @repeated
     def day_counts(self, first: int, last: int, model_key: str | None = None) -> list[DayCount]:
-        where, values = "day BETWEEN ? AND ?", [first, last]
+        of_model = () if model_key is None else (model_key,)
         with self.reading() as cursor:
             cursor.execute(
-                f"SELECT {COLUMNS} FROM modelcache_day_count WHERE {where}"
-                + ("" if model_key is None else " AND model_key = ?"),
-                [*values, *([] if model_key is None else [model_key])],
+                f"SELECT {COLUMNS} FROM modelcache_day_count WHERE day BETWEEN ? AND ?"
+                + (" AND model_key = ?" if of_model else ""),
+                (first, last, *of_model),
             )
             return [DayCount(*row) for row in cursor.fetchall()]
 
