@@ -13,6 +13,8 @@ from modelcache.app import create_app, get_service
 from modelcache.core import Cache
 from modelcache.testing.hash_embedder import NEAR, HashEmbedder
 from tests.support.client import CacheClient
+from tests.support.gateway_client import GatewayClient
+from tests.support.upstream import Upstream
 
 AppFactory = Callable[..., Flask]
 
@@ -53,3 +55,16 @@ def filled(app: Flask) -> Flask:
     """An app that holds two entries, and whose query finds the vectors of one."""
     CacheClient(app.test_client()).insert(("q" + NEAR, "near"), ("kept", "b"))
     return app
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A server behind the gateway, which answers as it is told to."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def gateway(app: Flask) -> GatewayClient:
+    """Asks ``app`` through its gateway; the test's file makes one that has it."""
+    return GatewayClient(app.test_client())

@@ -19,12 +19,6 @@ PAGES = ("docs/gateway.md", "docs/zh/gateway.md")
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def service(tmp_path: Path, upstream: Upstream) -> Iterator[RunningService]:
     environ = {"MODELCACHE_UPSTREAM_URL": upstream.url, "MODELCACHE_LOOKUP_DEADLINE_MS": "5000"}
     service = RunningService(tmp_path, **environ).wait_ready()

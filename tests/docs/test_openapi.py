@@ -1,6 +1,5 @@
 """The replies are as openapi.yaml says."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +33,6 @@ NOBODY: dict[str, str] = {}
 CALLER = {"Authorization": "Bearer sk-one"}
 # What wants a fault within, which tests of their own provoke.
 UNSEEN = {"500"}
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

@@ -15,12 +15,6 @@ from tests.support.upstream import Script, Upstream
 pytestmark = pytest.mark.packages
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     service = RunningService(tmp_path_factory.mktemp("data")).wait_ready()

@@ -19,12 +19,6 @@ from tests.support.upstream import Script, Upstream
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
 def started(data_dir: Path, upstream: Upstream, **environ: str) -> RunningService:
     environ = {"MODELCACHE_LOOKUP_DEADLINE_MS": "5000"} | environ
     return RunningService(data_dir, MODELCACHE_UPSTREAM_URL=upstream.url, **environ).wait_ready()

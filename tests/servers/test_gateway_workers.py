@@ -19,12 +19,6 @@ CALLERS = 50
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def service(tmp_path: Path, upstream: Upstream) -> Iterator[RunningService]:
     servers = StoreServers(tmp_path)
     settings: dict[str, Any] = servers.settings("mysql", "milvus")

@@ -1,6 +1,6 @@
 """What happens in the service is told to those who listen, whatever API it came through."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,12 +18,6 @@ from tests.support.gateway_client import GatewayClient, chat_body
 from tests.support.upstream import Upstream
 
 KINDS = (Queried, Inserted, Removed, Told, Embedded, SentOn, Failed)
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

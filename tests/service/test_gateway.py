@@ -1,7 +1,6 @@
 """The OpenAI-compatible endpoint, in front of a server of our own that speaks HTTP."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,8 @@ from tests.support.upstream import MODEL, USAGE, Script, Upstream
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def app(make_app: AppFactory, upstream: Upstream) -> Flask:
     return make_app(upstream_url=upstream.url, lookup_deadline_ms=5000)
-
-
-@pytest.fixture
-def gateway(app: Flask) -> GatewayClient:
-    return GatewayClient(app.test_client())
 
 
 def test_a_miss_is_answered_by_the_server_behind_and_told_so(

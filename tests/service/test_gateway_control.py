@@ -1,6 +1,5 @@
 """What callers ask of the gateway's cache: by Cache-Control, by headers, by the body's ``cache``."""
 
-from collections.abc import Iterator
 from time import sleep
 from typing import Any
 
@@ -16,19 +15,8 @@ from tests.support.upstream import Upstream
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def app(make_app: AppFactory, upstream: Upstream) -> Flask:
     return make_app(upstream_url=upstream.url, lookup_deadline_ms=5000)
-
-
-@pytest.fixture
-def gateway(app: Flask) -> GatewayClient:
-    return GatewayClient(app.test_client())
 
 
 def controlled(**by: Any) -> list[tuple[dict[str, str], dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """Whatever fails in the cache, the server behind is asked, and a header says why."""
 
 import threading
-from collections.abc import Iterator
 from time import monotonic, sleep
 from typing import Any
 
@@ -20,19 +19,8 @@ from tests.support.upstream import Upstream
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def app(make_app: AppFactory, upstream: Upstream) -> Flask:
     return make_app(upstream_url=upstream.url, lookup_deadline_ms=1000)
-
-
-@pytest.fixture
-def gateway(app: Flask) -> GatewayClient:
-    return GatewayClient(app.test_client())
 
 
 def failing(error: Exception) -> Any:

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 from typing import Any
@@ -24,12 +23,6 @@ REQUESTS = 1000
 CALLERS = 8
 QUESTIONS = 120
 SEED = 20261129
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 def script_of(chance: random.Random) -> Script:

@@ -1,6 +1,5 @@
 """Keys of the cache's own, before the gateway and LangCache's API."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from tests.support.gateway_client import chat_body
 from tests.support.upstream import Upstream
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """``POST /v1/responses`` through the cache, in front of a server of our own that speaks HTTP."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,19 +21,8 @@ REASONING = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_te
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def app(make_app: AppFactory, upstream: Upstream) -> Flask:
     return make_app(upstream_url=upstream.url, lookup_deadline_ms=5000)
-
-
-@pytest.fixture
-def gateway(app: Flask) -> GatewayClient:
-    return GatewayClient(app.test_client())
 
 
 def asked(text: Any, **more: Any) -> Json:

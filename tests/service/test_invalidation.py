@@ -1,7 +1,7 @@
 """Removing by source, by age and dry; and what was looked up before a removal, and is inserted after it."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import time
 from typing import Any
@@ -245,12 +245,6 @@ def test_a_removal_by_one_replica_holds_back_the_inserts_of_another(tmp_path: Pa
 
 
 # Through the gateway.
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

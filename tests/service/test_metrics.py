@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,6 @@ from tests.support.upstream import Upstream
 
 SECRET_TEXT = "how do I reset the vault password"
 API_KEY = "sk-very-secret"
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 def scrape(app: Flask, key: str = "") -> Scraped:
